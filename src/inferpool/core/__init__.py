@@ -1,1 +1,1 @@
-"""The law of the queue: states, order, streams, errors, free of any input or output."""
+"""The law of the queue: pure rules that need no input, no output, no clock of their own."""

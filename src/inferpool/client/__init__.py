@@ -1,0 +1,1 @@
+"""What the worker calls the server with, as does the command line."""

@@ -1,0 +1,1 @@
+"""The use cases: enqueue, order, sessions, streams, free of HTTP as of SQL."""

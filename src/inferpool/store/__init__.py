@@ -1,0 +1,1 @@
+"""Durability: the only place with SQL."""

@@ -1,0 +1,1 @@
+"""The process beside the engine: it dials out, publishes llms, runs what it is pushed."""
