@@ -127,7 +127,7 @@ class Ping(msgspec.Struct, frozen=True, tag="ping", tag_field="frame"):
 
 Frame: TypeAlias = Infer | CancelRun | Wake | Sleep | Ping
 
-_FRAMES: Final = {"infer": Infer, "cancel": CancelRun, "wake": Wake, "sleep": Sleep, "ping": Ping}
+_FRAMES: Final[dict[str, type[Frame]]] = {"infer": Infer, "cancel": CancelRun, "wake": Wake, "sleep": Sleep, "ping": Ping}
 _encode_json = msgspec.json.Encoder().encode
 
 
@@ -146,9 +146,10 @@ def decode_frame(event: str, data: str) -> Frame | None:
     if kind is None:
         return None
     try:
-        return msgspec.json.decode(data, type=kind)
+        frame: Frame = msgspec.json.decode(data, type=kind)
     except msgspec.ValidationError as error:
         raise ProtocolBroken(f"a channel frame {event!r} is malformed: {error}") from error
+    return frame
 
 
 # ---- uplink: worker to server -----------------------------------------------------------------------------------------
