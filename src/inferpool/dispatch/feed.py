@@ -1,0 +1,315 @@
+"""Where watchers follow tasks: the chunks of running attempts, the ends, in memory only.
+
+The row is the truth; a strand is what this server knows of one task right now. A watcher subscribes first, then the
+row is read once, so that no end can fall between the two. A watcher keeps no queue of its own: it reads the strand's
+list from its own place on, so a slow one costs nothing but the list.
+"""
+
+import asyncio
+from collections.abc import Callable
+from typing import Final, TypeAlias
+
+import msgspec
+
+from inferpool.core.errors import Code, NotFound
+from inferpool.core.ids import TaskId
+from inferpool.core.lifecycle import TERMINAL, Status
+from inferpool.core.stream import Place, unpack_chunks
+from inferpool.core.task import Answer, Fault, StoredTask
+from inferpool.store.protocol import StoreReader
+
+class Head(msgspec.Struct, frozen=True):
+    """The engine's status line, known as soon as it answered."""
+
+    status: int
+    content_type: str
+
+
+class Outcome(msgspec.Struct, frozen=True, kw_only=True):
+    """How a task ended: with the engine's answer, with a fault, or (at the last try) with both."""
+
+    status: Status
+    attempt: int
+    answer: Answer | None = None
+    fault: Fault | None = None
+
+
+class Chunks(msgspec.Struct, frozen=True):
+    """Payloads in order, the first of which has number `first_seq` of the attempt."""
+
+    attempt: int
+    first_seq: int
+    payloads: list[str]
+
+
+class Restarted(msgspec.Struct, frozen=True):
+    """What the watcher saw is void: this newer attempt begins at 1."""
+
+    attempt: int
+
+
+class Ended(msgspec.Struct, frozen=True):
+    """The last thing that a watcher sees."""
+
+    outcome: Outcome
+
+
+Seen: TypeAlias = Chunks | Restarted | Ended
+
+
+class Strand:
+    """What this server knows of one task: its newest attempt with the chunks of it, then its end."""
+
+    __slots__ = ("alone", "attempt", "chunks", "head", "outcome", "size", "task_id", "waiting", "watchers")
+
+    def __init__(self, task_id: TaskId) -> None:
+        self.task_id = task_id
+        self.attempt = 0
+        self.chunks: list[str] = []
+        self.size = 0
+        self.head: Head | None = None
+        self.outcome: Outcome | None = None
+        self.watchers = 0
+        self.alone: Callable[[TaskId], None] | None = None
+        """Called when the last watcher leaves before the end: a blocked caller's task is then cancelled."""
+        self.waiting: list[asyncio.Future[None]] = []
+
+    def begin(self, attempt: int) -> None:
+        """A newer attempt was claimed: what the older one said is void."""
+        if attempt > self.attempt:
+            self.attempt = attempt
+            self.chunks = []
+            self.size = 0
+            self.head = None
+            self.wake()
+
+    def wake(self) -> None:
+        """Tell the watchers that there is something new."""
+        if self.waiting:
+            waiting, self.waiting = self.waiting, []
+            for future in waiting:
+                if not future.done():
+                    future.set_result(None)
+
+
+class Watcher:
+    """One follower of a task, at its own place in the stream."""
+
+    def __init__(self, feed: "Feed", strand: Strand, seen: Place | None = None) -> None:
+        self._feed = feed
+        self._strand = strand
+        self._attempt = seen.attempt if seen else 0
+        self._seq = seen.seq if seen else 0
+        self._ended = False
+        self._open = True
+
+    @property
+    def task_id(self) -> TaskId:
+        """The task that is followed."""
+        return self._strand.task_id
+
+    @property
+    def outcome(self) -> Outcome | None:
+        """How the task ended; None while it lives."""
+        return self._strand.outcome
+
+    @property
+    def head(self) -> Head | None:
+        """The engine's status, once it is known."""
+        return self._strand.head
+
+    def take(self) -> list[Seen]:
+        """All that is new since the last call; after `Ended`, nothing more ever comes."""
+        news: list[Seen] = []
+        strand = self._strand
+        if self._ended:
+            return news
+        if strand.attempt > self._attempt and self._wants(strand):
+            if self._seq:
+                news.append(Restarted(strand.attempt))
+            self._attempt, self._seq = strand.attempt, 0
+        if strand.attempt == self._attempt and len(strand.chunks) > self._seq:
+            news.append(Chunks(self._attempt, self._seq + 1, strand.chunks[self._seq :]))
+            self._seq = len(strand.chunks)
+        if strand.outcome is not None:
+            self._ended = True
+            news.append(Ended(strand.outcome))
+        return news
+
+    def _wants(self, strand: Strand) -> bool:
+        """A task that ended without an answer voids nothing that was seen: the end says it all."""
+        return strand.outcome is None or strand.outcome.status is Status.COMPLETED
+
+    async def wait(self, timeout_s: float | None = None) -> bool:
+        """Until there may be something new: True; False when `timeout_s` passed before."""
+        return self._has_news() or await self._next(timeout_s)
+
+    def _forget(self, future: asyncio.Future[None]) -> None:
+        if future in self._strand.waiting:
+            self._strand.waiting.remove(future)
+
+    def _has_news(self) -> bool:
+        strand = self._strand
+        if self._ended:
+            return False
+        newer = strand.attempt > self._attempt and (self._seq > 0 or bool(strand.chunks))
+        more = strand.attempt == self._attempt and len(strand.chunks) > self._seq
+        return strand.outcome is not None or newer or more
+
+    async def end(self, timeout_s: float | None = None) -> Outcome | None:
+        """The task's end; None when `timeout_s` passed before."""
+        strand = self._strand
+        if strand.outcome is None:
+            loop = asyncio.get_running_loop()
+            until = None if timeout_s is None else loop.time() + timeout_s
+            while strand.outcome is None:
+                left = None if until is None else until - loop.time()
+                if left is not None and left <= 0:
+                    break
+                await self._next(left)
+        return strand.outcome
+
+    async def _next(self, timeout_s: float | None) -> bool:
+        future = asyncio.get_running_loop().create_future()
+        self._strand.waiting.append(future)
+        try:
+            if timeout_s is None:
+                await future
+            else:
+                await asyncio.wait((future,), timeout=timeout_s)
+            return future.done()
+        finally:
+            self._forget(future)
+
+    def close(self, *, by_server: bool = False) -> None:
+        """Stop following. `by_server`: the server ended the response itself, which cancels nothing."""
+        if self._open:
+            self._open = False
+            self._feed.detach(self._strand, by_server=by_server)
+
+
+class Feed:
+    """All strands of this server."""
+
+    def __init__(self, reader: StoreReader) -> None:
+        self._reader = reader
+        self._strands: dict[TaskId, Strand] = {}
+        self.size = 0
+        """Bytes of chunks in memory."""
+
+    def strand(self, task_id: TaskId) -> Strand:
+        """The task's strand, made if there is none."""
+        strand = self._strands.get(task_id)
+        if strand is None:
+            strand = self._strands[task_id] = Strand(task_id)
+        return strand
+
+    def follow(self, task_id: TaskId) -> Watcher:
+        """Follow a task that this call is about to enqueue."""
+        strand = self.strand(task_id)
+        strand.watchers += 1
+        return Watcher(self, strand)
+
+    async def watch(self, task_id: TaskId, seen: Place | None = None) -> Watcher:
+        """Follow a task from where `seen` stopped. Raises `NotFound` when there is no such row."""
+        known = self._strands.get(task_id)
+        strand = self.strand(task_id)
+        strand.watchers += 1
+        if known is None or (known.attempt == 0 and known.outcome is None):
+            try:
+                await self._recall(strand)
+            except BaseException:  # whatever ends the reading, nobody watches then
+                self.detach(strand, by_server=True)
+                raise
+        return Watcher(self, strand, seen)
+
+    async def _recall(self, strand: Strand) -> None:
+        """Fill a strand from the store: what it already heard meanwhile wins."""
+        stored = await self._reader.task(strand.task_id)
+        if stored is None:
+            if strand.outcome is None:
+                raise NotFound(f"there is no task {strand.task_id}")
+            return
+        if stored.row.status in TERMINAL:
+            await self._recall_end(strand, stored)
+        elif stored.row.attempt > strand.attempt:
+            strand.attempt = stored.row.attempt
+
+    async def _recall_end(self, strand: Strand, stored: StoredTask) -> None:
+        packed = await self._reader.chunks(strand.task_id)
+        if strand.outcome is not None:
+            return
+        strand.attempt = stored.row.attempt
+        strand.chunks = []
+        if packed is not None:
+            strand.attempt, blob = packed
+            strand.chunks = unpack_chunks(blob)
+        strand.outcome = outcome_of(stored)
+        strand.wake()
+
+    async def settle(self, task_id: TaskId) -> None:
+        """Tell the watchers, if there are any, of an end that a rule (not a worker) wrote into the row."""
+        strand = self._strands.get(task_id)
+        if strand is None or strand.outcome is not None:
+            return
+        stored = await self._reader.task(task_id)
+        if stored is None:
+            self.end(task_id, Outcome(status=Status.CANCELLED, attempt=strand.attempt, fault=_PURGED))
+        elif stored.row.status in TERMINAL:
+            self.end(task_id, outcome_of(stored))
+
+    def end(self, task_id: TaskId, outcome: Outcome) -> None:
+        """The task ended: wake who waits, forget it when nobody does."""
+        strand = self._strands.get(task_id)
+        if strand is None:
+            return
+        if strand.outcome is None:
+            strand.outcome = outcome
+            strand.wake()
+        if not strand.watchers:
+            self._forget(strand)
+
+    def lost(self, task_id: TaskId) -> None:
+        """The attempt was taken away and the task waits again: without watchers nothing needs to be remembered."""
+        strand = self._strands.get(task_id)
+        if strand is not None and not strand.watchers:
+            self._forget(strand)
+
+    def revive(self, task_id: TaskId) -> None:
+        """A replayed task starts anew: who watched the old end keeps it, who comes now sees the new life."""
+        self._strands.pop(task_id, None)
+
+    def detach(self, strand: Strand, *, by_server: bool) -> None:
+        """One watcher less; a caller's task that nobody waits for any more is cancelled."""
+        strand.watchers -= 1
+        if by_server:
+            strand.alone = None
+        if strand.watchers:
+            return
+        if strand.outcome is not None or strand.attempt == 0:
+            self._forget(strand)
+        if strand.outcome is None and strand.alone is not None:
+            strand.alone(strand.task_id)
+
+    def _forget(self, strand: Strand) -> None:
+        self.size -= strand.size
+        strand.size = 0
+        if self._strands.get(strand.task_id) is strand:
+            del self._strands[strand.task_id]
+
+
+_PURGED: Final = Fault(Code.CANCELLED, "the task was deleted")
+
+
+def outcome_of(stored: StoredTask) -> Outcome:
+    """The end that a terminal row tells."""
+    row = stored.row
+    answer = None
+    if stored.response is not None and row.response_status is not None:
+        answer = Answer(row.response_status, row.response_content_type or "application/json", stored.response)
+    fault = None
+    if row.status is Status.CANCELLED:
+        fault = Fault(Code.CANCELLED, row.error_message or "the task was cancelled")
+    elif row.error_code is not None:
+        fault = Fault(Code(row.error_code), row.error_message or "")
+    return Outcome(status=row.status, attempt=row.attempt, answer=answer, fault=fault)
