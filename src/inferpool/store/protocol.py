@@ -30,6 +30,7 @@ from inferpool.core.task import (
     TaskRow,
     Usage,
 )
+from inferpool.core.turns import Turns
 
 
 class Verdict(StrEnum):
@@ -115,8 +116,8 @@ class Claim(msgspec.Struct, frozen=True, kw_only=True):
     free: int
     lanes: list[LanesWant]
     run_limit: Micros
-    credits: dict[str, float]
-    """How much each lane has taken (core/rank.py Turns); lanes with less take first."""
+    turns: Turns
+    """The engine's own account of its lanes (core/turns.py): the store asks it which candidates to take."""
 
 
 class Moved(msgspec.Struct, frozen=True, kw_only=True):
