@@ -6,7 +6,20 @@ from pathlib import Path
 
 import pytest
 
-from tests.house.project import ROOT, comments, dotted, files, place, python_files, settings, strings, text, tool, tree
+from tests.house.project import (
+    PACKAGE,
+    ROOT,
+    comments,
+    dotted,
+    files,
+    place,
+    python_files,
+    settings,
+    strings,
+    text,
+    tool,
+    tree,
+)
 
 # Whatever is read from another file would not be seen by these tests.
 SECOND_CONFIGURATIONS = {
@@ -173,3 +186,10 @@ def test_every_requirement_is_locked() -> None:
     for lock, required in locks.items():
         names = [re.split(r"[<>=\[;]", one)[0] for one in required]
         assert [name for name in names if f"\n{name}==" not in text(ROOT / lock)] == []
+
+
+def test_the_installed_package_has_every_data_file() -> None:
+    patterns = tool("setuptools", "package-data")["inferpool"]
+    shipped = {path for pattern in strings(patterns) for path in PACKAGE.glob(pattern)}
+    data = {path for path in files() if path.is_relative_to(PACKAGE) and path.suffix != ".py"}
+    assert data - shipped == set()
