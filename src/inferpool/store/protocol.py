@@ -6,6 +6,7 @@ silent success. Any method may raise `StoreUnavailable` (disk full, database awa
 was kept. A horizon is an age in microseconds, compared with the database's own clock inside the statement.
 """
 
+from asyncio import Future
 from collections.abc import Sequence
 from enum import StrEnum
 from typing import Protocol
@@ -155,16 +156,20 @@ class Cancelled(msgspec.Struct, frozen=True):
 
 
 class Store(Protocol):
-    """Every change of a row."""
+    """Every change of a row.
 
-    async def enqueue(self, task: NewTask, claim: ClaimFor | None) -> Enqueued:
+    The verbs of the hot path are plain functions: the operation is in the writer's hands when they return, the future
+    resolves once it is durable. So a batch of them shares one commit without a task each.
+    """
+
+    def enqueue(self, task: NewTask, claim: ClaimFor | None) -> Future[Enqueued]:
         """Insert the task, already claimed when `claim`'s session is still active with that epoch at that server.
 
         Raises `Conflict` when the idempotency key stands with another body.
         """
         ...
 
-    async def claim(self, claim: Claim) -> list[ClaimedTask]:
+    def claim(self, claim: Claim) -> Future[list[ClaimedTask]]:
         """Claim ready tasks by (rank, id), the lanes in turn; nothing when the session moved, ended or leaves."""
         ...
 
@@ -172,17 +177,17 @@ class Store(Protocol):
         """Note that the engine answered 2xx: rides on the next flush, costs no commit of its own."""
         ...
 
-    async def complete(self, end: Completion) -> Settlement: ...
+    def complete(self, end: Completion) -> Future[Settlement]: ...
 
-    async def retry(self, end: Retry) -> Settlement:
+    def retry(self, end: Retry) -> Future[Settlement]:
         """Pending again with `ready` false, or `error` when no try is left."""
         ...
 
-    async def fail(self, end: Failure) -> Settlement: ...
+    def fail(self, end: Failure) -> Future[Settlement]: ...
 
-    async def give_back(self, spoken: Spoken) -> Settlement: ...
+    def give_back(self, spoken: Spoken) -> Future[Settlement]: ...
 
-    async def cancel(self, task_id: TaskId) -> Cancelled: ...
+    def cancel(self, task_id: TaskId) -> Future[Cancelled]: ...
 
     async def replay(self, task_id: TaskId, rank: float, expires_in: Micros) -> Moved:
         """Raises `NotFound`, or `Conflict` for a task that is not in error or cancelled."""
