@@ -4,8 +4,7 @@ Spec sections 3 (retry), 4 (public llms) with 5 (status passes through).
 """
 
 import re
-from datetime import UTC
-from email.utils import parsedate_to_datetime
+from email.utils import mktime_tz, parsedate_tz
 from enum import StrEnum
 from typing import Final
 
@@ -78,13 +77,15 @@ def parse_retry_after(header: str | None, now_us: Micros) -> float | None:
     text = (header or "").strip()
     if _SECONDS.fullmatch(text):
         return _cut(float(text))
-    try:
-        date = parsedate_to_datetime(text)
-        if date.tzinfo is None:
-            date = date.replace(tzinfo=UTC)
-        return _cut(date.timestamp() - now_us / SECOND)
-    except (ValueError, OverflowError):
+    date = parsedate_tz(text)
+    if date is None:
         return None
+    try:
+        # HTTP dates are GMT, also those of the oldest form, which do not say so.
+        at = mktime_tz((*date[:9], date[9] or 0))
+    except (ValueError, OverflowError):  # a year that no calendar has
+        return None
+    return _cut(at - now_us / SECOND)
 
 
 def _cut(seconds: float) -> float:
