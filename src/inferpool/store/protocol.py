@@ -45,13 +45,6 @@ class Verdict(StrEnum):
     UNKNOWN = "unknown"
 
 
-class Settlement(msgspec.Struct, frozen=True):
-    """The verdict with the row's status after it (None: no such row)."""
-
-    verdict: Verdict
-    status: Status | None = None
-
-
 class Spoken(msgspec.Struct, frozen=True):
     """Who says something about which attempt."""
 
@@ -135,6 +128,15 @@ class Moved(msgspec.Struct, frozen=True, kw_only=True):
     ready: bool
     session_id: SessionId | None
     """The session that held it before."""
+
+
+class Settlement(msgspec.Struct, frozen=True):
+    """The verdict with the row's status after it (None: no such row)."""
+
+    verdict: Verdict
+    status: Status | None = None
+    moved: Moved | None = None
+    """The row, where a retry or a give back put it back in the queue."""
 
 
 class Registered(msgspec.Struct, frozen=True, kw_only=True):
