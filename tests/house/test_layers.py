@@ -66,3 +66,21 @@ def test_imports_stand_at_the_top_of_their_module() -> None:
         if isinstance(node, ast.Import | ast.ImportFrom)
     ]
     assert late == []
+
+
+def test_server_and_dispatch_know_the_store_by_its_port_alone() -> None:
+    found = [
+        place(path, node)
+        for path in python_files("src/inferpool/server", "src/inferpool/dispatch")
+        for node in ast.walk(tree(path))
+        if isinstance(node, ast.Import | ast.ImportFrom)
+        for name in full_names(node)
+        if name.startswith("inferpool.store") and not f"{name}.".startswith("inferpool.store.protocol.")
+    ]
+    assert found == []
+
+
+def full_names(node: ast.Import | ast.ImportFrom) -> list[str]:
+    """The whole name of each thing that the statement imports."""
+    before = f"{node.module}." if isinstance(node, ast.ImportFrom) else ""
+    return [before + alias.name for alias in node.names]
