@@ -59,6 +59,11 @@ def test_a_replaced_session_learns_the_stored_epoch() -> None:
     assert (raised.code, raised.epoch, raised.param) == (Code.SESSION_REPLACED, 7, None)
 
 
+def test_a_wrong_method_learns_the_right_ones() -> None:
+    raised = errors.MethodNotAllowed("this path does not take PUT", ["GET", "DELETE"])
+    assert (raised.code, raised.allowed) == (Code.METHOD_NOT_ALLOWED, ["GET", "DELETE"])
+
+
 @pytest.mark.parametrize(
     ("error", "code"),
     [

@@ -12,6 +12,7 @@
     │   │   ├── SessionReplaced    carries the stored epoch
     │   │   ├── SessionInactive
     │   │   └── ProtocolUnsupported
+    │   ├── MethodNotAllowed       carries the methods that the path takes
     │   ├── TooLarge
     │   └── UnsupportedMediaType
     ├── Unavailable                not now: carries `retry_after_s`
@@ -40,6 +41,7 @@ class Code(StrEnum):
     FORBIDDEN = "forbidden"
     NOT_FOUND = "not_found"
     MODEL_NOT_FOUND = "model_not_found"
+    METHOD_NOT_ALLOWED = "method_not_allowed"
     CONFLICT = "conflict"
     NAME_IN_USE = "name_in_use"
     SESSION_REPLACED = "session_replaced"
@@ -141,6 +143,16 @@ class ProtocolUnsupported(Conflict):
     """Worker and server speak different protocols; the message says who must upgrade."""
 
     code = Code.PROTOCOL_UNSUPPORTED
+
+
+class MethodNotAllowed(RequestError):
+    """The path exists, `allowed` names its methods."""
+
+    code = Code.METHOD_NOT_ALLOWED
+
+    def __init__(self, message: str, allowed: list[str]) -> None:
+        super().__init__(message)
+        self.allowed = allowed
 
 
 class TooLarge(RequestError):
