@@ -95,8 +95,9 @@ class Strand:
 class Watcher:
     """One follower of a task, at its own place in the stream."""
 
-    def __init__(self, feed: "Feed", strand: Strand, seen: Place | None = None) -> None:
+    def __init__(self, feed: "Feed", strand: Strand, seen: Place | None = None, *, blocking: bool = False) -> None:
         self._feed = feed
+        self._blocking = blocking
         self._strand = strand
         self._attempt = seen.attempt if seen else 0
         self._seq = seen.seq if seen else 0
@@ -110,8 +111,8 @@ class Watcher:
 
     @property
     def outcome(self) -> Outcome | None:
-        """How the task ended; None while it lives."""
-        return self._strand.outcome
+        """How the task ended (or that the server ends before it); None while it lives."""
+        return self._strand.outcome or self._feed.closing
 
     @property
     def head(self) -> Head | None:
@@ -131,9 +132,10 @@ class Watcher:
         if strand.attempt == self._attempt and len(strand.chunks) > self._seq:
             news.append(Chunks(self._attempt, self._seq + 1, strand.chunks[self._seq :]))
             self._seq = len(strand.chunks)
-        if strand.outcome is not None:
+        outcome = self.outcome
+        if outcome is not None:
             self._ended = True
-            news.append(Ended(strand.outcome))
+            news.append(Ended(outcome))
         return news
 
     def _wants(self, strand: Strand) -> bool:
@@ -154,20 +156,18 @@ class Watcher:
             return False
         newer = strand.attempt > self._attempt and (self._seq > 0 or bool(strand.chunks))
         more = strand.attempt == self._attempt and len(strand.chunks) > self._seq
-        return strand.outcome is not None or newer or more
+        return self.outcome is not None or newer or more
 
     async def end(self, timeout_s: float | None = None) -> Outcome | None:
         """The task's end; None when `timeout_s` passed before."""
-        strand = self._strand
-        if strand.outcome is None:
-            loop = asyncio.get_running_loop()
-            until = None if timeout_s is None else loop.time() + timeout_s
-            while strand.outcome is None:
-                left = None if until is None else until - loop.time()
-                if left is not None and left <= 0:
-                    break
-                await self._next(left)
-        return strand.outcome
+        loop = asyncio.get_running_loop()
+        until = None if timeout_s is None else loop.time() + timeout_s
+        while (outcome := self.outcome) is None:
+            left = None if until is None else until - loop.time()
+            if left is not None and left <= 0:
+                return None
+            await self._next(left)
+        return outcome
 
     async def _next(self, timeout_s: float | None) -> bool:
         future = asyncio.get_running_loop().create_future()
@@ -185,6 +185,7 @@ class Watcher:
         """Stop following. `by_server`: the server ended the response itself, which cancels nothing."""
         if self._open:
             self._open = False
+            self._feed.blocked -= self._blocking
             self._feed.detach(self._strand, by_server=by_server)
 
 
@@ -196,6 +197,19 @@ class Feed:
         self._strands: dict[TaskId, Strand] = {}
         self.size = 0
         """Bytes of chunks in memory."""
+        self.blocked = 0
+        """Callers that wait for an answer."""
+        self.closing: Outcome | None = None
+
+    def close(self) -> None:
+        """The server ends: every watcher is told so, every task goes on."""
+        self.closing = _CLOSING
+        for strand in self._strands.values():
+            strand.wake()
+
+    def knows(self, task_id: TaskId) -> bool:
+        """Whether anything is remembered of the task."""
+        return task_id in self._strands
 
     def strand(self, task_id: TaskId) -> Strand:
         """The task's strand, made if there is none."""
@@ -208,20 +222,25 @@ class Feed:
         """Follow a task that this call is about to enqueue."""
         strand = self.strand(task_id)
         strand.watchers += 1
-        return Watcher(self, strand)
+        self.blocked += 1
+        return Watcher(self, strand, blocking=True)
 
-    async def watch(self, task_id: TaskId, seen: Place | None = None) -> Watcher:
-        """Follow a task from where `seen` stopped. Raises `NotFound` when there is no such row."""
-        known = self._strands.get(task_id)
+    async def watch(self, task_id: TaskId, seen: Place | None = None, *, blocking: bool = False) -> Watcher:
+        """Follow a task from where `seen` stopped. Raises `NotFound` when there is no such row.
+
+        `blocking`: a caller waits for the answer, so that a shutdown waits for it too.
+        """
         strand = self.strand(task_id)
         strand.watchers += 1
-        if known is None or (known.attempt == 0 and known.outcome is None):
+        self.blocked += blocking
+        watcher = Watcher(self, strand, seen, blocking=blocking)
+        if strand.attempt == 0 and strand.outcome is None:
             try:
                 await self._recall(strand)
             except BaseException:  # whatever ends the reading, nobody watches then
-                self.detach(strand, by_server=True)
+                watcher.close(by_server=True)
                 raise
-        return Watcher(self, strand, seen)
+        return watcher
 
     async def _recall(self, strand: Strand) -> None:
         """Fill a strand from the store: what it already heard meanwhile wins."""
@@ -298,6 +317,11 @@ class Feed:
             del self._strands[strand.task_id]
 
 
+_CLOSING: Final = Outcome(
+    status=Status.RUNNING,
+    attempt=0,
+    fault=Fault(Code.SHUTTING_DOWN, "the server is shutting down; the task goes on, ask for it by its id"),
+)
 _PURGED: Final = Fault(Code.CANCELLED, "the task was deleted")
 
 

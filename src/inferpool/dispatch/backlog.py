@@ -1,0 +1,118 @@
+"""What waits: order, bounds, hints of which lanes hold something to claim.
+
+Memory only, made anew from the rows at a start. Rank orders, it never decides correctness, so a small error here costs
+a place in the line and nothing else.
+"""
+
+from collections.abc import Iterable
+from typing import Final
+
+from inferpool.core.cost import CostMeter
+from inferpool.core.errors import QueueFull
+from inferpool.core.lanes import PriorityClass
+from inferpool.core.rank import Ranker
+from inferpool.core.task import ClaimedTask, PendingTask, Usage
+from inferpool.dispatch.options import DispatchOptions
+from inferpool.store.protocol import Moved, StoreReader
+
+_PAGE: Final = 10_000
+
+
+class Backlog:
+    """The pending tasks of all lanes, counted and ordered."""
+
+    def __init__(self, options: DispatchOptions) -> None:
+        self._options = options
+        self._meter = CostMeter()
+        self._waiting: dict[str, int] = {}
+        self._stamp = 0
+        self.ranker = Ranker()
+        self.count = 0
+        """Pending tasks."""
+        self.size = 0
+        """Bytes of their requests."""
+
+    async def recall(self, reader: StoreReader) -> None:
+        """Read clocks, then pending tasks back at a start."""
+        for lane, clock in await reader.clocks():
+            self.ranker.restore_clock(lane, clock)
+        after = None
+        while page := await reader.pending(after, _PAGE):
+            for task in page:
+                self._restore(task)
+            after = page[-1].task_id
+
+    def _restore(self, task: PendingTask) -> None:
+        self.ranker.restore_pending(task.lane, task.owner, PriorityClass(task.priority), task.rank)
+        self.count += 1
+        self.size += task.size
+        if task.ready:
+            self.mark(task.lane)
+
+    def admit(self, size: int) -> None:
+        """Raises `QueueFull` when a task of `size` bytes would not fit any more."""
+        options = self._options
+        if self.count >= options.queue_tasks:
+            raise QueueFull(f"the queue holds {self.count} tasks, its limit; try again later", retry_after_s=10)
+        if self.size + size > options.queue_bytes:
+            raise QueueFull(f"the queue holds {self.size} bytes, its limit; try again later", retry_after_s=10)
+
+    def rank(self, lane: str, owner: str, priority: str) -> float:
+        """The rank of a new task, which is pending from now on as far as order goes."""
+        of_class = PriorityClass(priority)
+        return self.ranker.enqueue(lane, owner, of_class, self._meter.cost(lane, owner, of_class))
+
+    def entered(self, lane: str, size: int) -> None:
+        """A ranked task is stored as pending: count it, its lane has something to claim."""
+        self.count += 1
+        self.size += size
+        self.mark(lane)
+
+    def skipped(self, lane: str, owner: str, priority: str, rank: float) -> None:
+        """A ranked task was stored as claimed at once: the lane's clock passes it."""
+        self.ranker.claimed(lane, owner, PriorityClass(priority), rank)
+
+    def refused(self, lane: str, owner: str, priority: str, rank: float) -> None:
+        """A ranked task was never stored."""
+        self.ranker.withdrawn(lane, owner, PriorityClass(priority), rank)
+
+    def claimed(self, tasks: Iterable[ClaimedTask]) -> None:
+        """Pending tasks were claimed."""
+        for task in tasks:
+            self.count -= 1
+            self.size -= len(task.request)
+            self.ranker.claimed(task.lane, task.owner, PriorityClass(task.priority), task.rank)
+
+    def left(self, task: Moved) -> None:
+        """A pending task ended, or was adopted by the session that had lost it."""
+        self.count -= 1
+        self.size -= task.size
+        self.ranker.withdrawn(task.lane, task.owner, PriorityClass(task.priority), task.rank)
+
+    def came_back(self, task: Moved) -> None:
+        """A held task is pending again, with its old rank."""
+        self.count += 1
+        self.size += task.size
+        self.ranker.returned(task.lane, task.owner, PriorityClass(task.priority), task.rank)
+        if task.ready:
+            self.mark(task.lane)
+
+    def spent(self, lane: str, owner: str, priority: str, usage: Usage | None) -> None:
+        """A task of the flow cost this many tokens: the next ones are ranked by it."""
+        if usage is not None:
+            tokens = usage.prompt_tokens + usage.completion_tokens
+            self._meter.observe(lane, owner, PriorityClass(priority), tokens)
+
+    def mark(self, lane: str) -> None:
+        """The lane may hold a ready task."""
+        self._stamp += 1
+        self._waiting[lane] = self._stamp
+
+    def mark_of(self, lane: str) -> int:
+        """The lane's newest mark; 0: nothing to claim there, as far as this server knows."""
+        return self._waiting.get(lane, 0)
+
+    def drained(self, lane: str, mark: int) -> None:
+        """A claim found the lane empty; a mark newer than `mark` stays."""
+        if self._waiting.get(lane) == mark:
+            del self._waiting[lane]

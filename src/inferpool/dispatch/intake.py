@@ -1,0 +1,197 @@
+"""From a call to a durable task: enqueue, cancel, replay, purge."""
+
+import asyncio
+import hashlib
+from functools import partial
+
+import msgspec
+
+from inferpool.core.errors import LlmUnavailable, NotFound, ShuttingDown
+from inferpool.core.ids import BatchId, NewId, TaskId
+from inferpool.core.llm import Llm
+from inferpool.core.task import EXPIRES_IN, ClaimFor, IdempotencyKey, NewTask, QueueMode, Routing, TaskRow
+from inferpool.dispatch.background import Background
+from inferpool.dispatch.backlog import Backlog
+from inferpool.dispatch.calls import Call, Ticket
+from inferpool.dispatch.catalog import Catalog
+from inferpool.dispatch.feed import Feed
+from inferpool.dispatch.live import LiveSession
+from inferpool.dispatch.moves import Moves
+from inferpool.dispatch.options import DispatchOptions
+from inferpool.dispatch.scheduler import Scheduler
+from inferpool.store.protocol import Cancelled, Enqueued, Store, StoreReader
+
+
+class IntakeParts(msgspec.Struct, frozen=True, kw_only=True):
+    """What the intake works with."""
+
+    store: Store
+    reader: StoreReader
+    catalog: Catalog
+    backlog: Backlog
+    feed: Feed
+    scheduler: Scheduler
+    moves: Moves
+    background: Background
+    options: DispatchOptions
+    new_id: NewId
+
+
+class Intake:
+    """The callers' verbs."""
+
+    def __init__(self, parts: IntakeParts) -> None:
+        self._parts = parts
+        self.accepting = True
+        """False while the server drains: new calls are refused."""
+
+    async def submit(self, call: Call) -> Ticket:
+        """Make the call a durable task, claimed at once where a slot is free.
+
+        Raises `ModelNotFound`, `NotFound`, `LlmUnavailable`, `QueueFull`, `ShuttingDown`, `Conflict` (idempotency),
+        `StoreUnavailable`; none of them leaves a row.
+        """
+        if not self.accepting:
+            raise ShuttingDown("this server is shutting down; ask another, or again in a moment")
+        parts = self._parts
+        routing = parts.catalog.route(call.model, call.mode, pin=call.pin)
+        slot = parts.scheduler.slot_for(routing.lane, call.endpoint)
+        self._check_mode(call, routing, slot is not None)
+        if slot is None:
+            parts.backlog.admit(len(call.body))
+        task = self._new_task(call, routing)
+        if not call.watched:
+            stored = await self._enqueue(task, slot)
+            return Ticket(stored.task_id, stored.status, stored.created, None)
+        return await self._submit_watched(call, task, slot)
+
+    def _check_mode(self, call: Call, routing: Routing, has_slot: bool) -> None:
+        if call.mode is QueueMode.LIVE and not any(self._parts.catalog.serving(routing.lane, call.endpoint)):
+            raise LlmUnavailable(f"no live worker serves {call.model!r}; call with `Inferpool-Queue: wait` to queue")
+        if call.mode is QueueMode.NEVER and not has_slot:
+            raise LlmUnavailable(f"no slot of {call.model!r} is free now; call with `Inferpool-Queue: wait` to queue")
+
+    async def _submit_watched(self, call: Call, task: NewTask, slot: tuple[LiveSession, Llm] | None) -> Ticket:
+        feed = self._parts.feed
+        watcher = feed.follow(task.id)  # before the row exists, so that no end can be missed
+        if not call.persist:
+            feed.strand(task.id).alone = self._abandon
+        try:
+            stored = await self._enqueue(task, slot)
+            if not stored.created:
+                watcher.close(by_server=True)
+                watcher = await feed.watch(stored.task_id, blocking=True)
+        except BaseException as error:  # a caller that is gone abandons the row, a failure left none
+            watcher.close(by_server=isinstance(error, Exception))
+            raise
+        if call.persist:
+            feed.strand(stored.task_id).alone = None
+        return Ticket(stored.task_id, stored.status, stored.created, watcher)
+
+    def _enqueue(self, task: NewTask, slot: tuple[LiveSession, Llm] | None) -> "asyncio.Future[Enqueued]":
+        parts = self._parts
+        claim = None
+        if slot is not None:
+            session, llm = slot
+            parts.scheduler.reserve(session, session.engines[llm.engine])
+            claim = ClaimFor(
+                session_id=session.id,
+                epoch=session.epoch,
+                server_id=parts.scheduler.server_id,
+                llm_name=llm.name,
+                batch=BatchId(parts.new_id()),
+                run_limit=parts.options.run_limit,
+            )
+        future = parts.store.enqueue(task, claim)
+        future.add_done_callback(partial(self._stored, task, slot))
+        return future
+
+    def _stored(
+        self, task: NewTask, slot: tuple[LiveSession, Llm] | None, future: "asyncio.Future[Enqueued]"
+    ) -> None:
+        """The enqueue is durable, or failed: whoever asked may be gone, the slot must not leak."""
+        parts = self._parts
+        routing = task.routing
+        failed = future.cancelled() or future.exception() is not None
+        if failed or not future.result().created:
+            parts.backlog.refused(routing.lane, task.owner, task.priority, task.rank)
+        elif slot is not None and future.result().attempt:
+            parts.backlog.skipped(routing.lane, task.owner, task.priority, task.rank)
+            parts.scheduler.hand_over(slot[0], slot[1].name, task, future.result().attempt)
+        else:
+            parts.backlog.entered(routing.lane, len(task.request))
+        if slot is not None:
+            parts.scheduler.release(slot[0], slot[0].engines[slot[1].engine])
+        if not failed:
+            parts.scheduler.kick(routing.lane)
+
+    def _new_task(self, call: Call, routing: Routing) -> NewTask:
+        parts = self._parts
+        key = None
+        if call.idempotency_key is not None:
+            digest = hashlib.sha256(call.endpoint.encode() + b"\0" + call.body).hexdigest()
+            key = IdempotencyKey(call.idempotency_key, digest)
+        return NewTask(
+            id=TaskId(parts.new_id()),
+            routing=routing,
+            endpoint=call.endpoint,
+            request=call.body,
+            content_type=call.content_type,
+            headers=call.headers,
+            streaming=call.streaming,
+            priority=call.priority,
+            rank=parts.backlog.rank(routing.lane, call.owner, call.priority),
+            owner=call.owner,
+            agent=call.agent,
+            mode=call.mode,
+            max_tries=call.max_tries if call.mode is QueueMode.WAIT else 1,
+            metadata=call.metadata,
+            expires_in=call.expires_in,
+            idempotency=key,
+        )
+
+    def _abandon(self, task_id: TaskId) -> None:
+        """The last watcher of a caller's task left before its end."""
+        self._cancel(task_id)
+
+    def _cancel(self, task_id: TaskId) -> "asyncio.Future[Cancelled]":
+        future = self._parts.store.cancel(task_id)
+        future.add_done_callback(self._cancelled)
+        return future
+
+    def _cancelled(self, future: "asyncio.Future[Cancelled]") -> None:
+        if not future.cancelled() and future.exception() is None and future.result().moved is not None:
+            self._parts.moves.apply([future.result().moved])
+
+    async def _owned(self, task_id: TaskId, owner: str | None) -> TaskRow:
+        row = await self._parts.reader.row(task_id)
+        if row is None or (owner is not None and row.owner != owner):
+            raise NotFound(f"there is no task {task_id}")
+        return row
+
+    async def cancel(self, task_id: TaskId, owner: str | None) -> TaskRow:
+        """Cancel the task, whatever it does; an ended one is answered unchanged. `owner` None: an operator asks."""
+        await self._owned(task_id, owner)
+        await self._cancel(task_id)
+        return await self._owned(task_id, owner)
+
+    async def replay(self, task_id: TaskId, owner: str | None) -> TaskRow:
+        """Queue a task in error, or a cancelled one, again. Raises `NotFound`, `Conflict`."""
+        parts = self._parts
+        row = await self._owned(task_id, owner)
+        rank = parts.backlog.rank(row.lane, row.owner, row.priority)
+        try:
+            moved = await parts.store.replay(task_id, rank, EXPIRES_IN)
+        except Exception:
+            parts.backlog.refused(row.lane, row.owner, row.priority, rank)
+            raise
+        parts.feed.revive(task_id)
+        parts.backlog.entered(moved.lane, moved.size)
+        parts.scheduler.kick(moved.lane)
+        return await self._owned(task_id, owner)
+
+    async def purge(self, task_id: TaskId, owner: str | None) -> None:
+        """Remove an ended task for good. Raises `NotFound`, or `Conflict` while it lives."""
+        await self._owned(task_id, owner)
+        await self._parts.store.purge(task_id)
+        await self._parts.feed.settle(task_id)

@@ -1,0 +1,62 @@
+"""What this server does about rows that a rule moved: slots stop, order counts, watchers hear of it."""
+
+from collections.abc import Iterable
+
+from inferpool.core.lifecycle import Status
+from inferpool.dispatch.background import Background
+from inferpool.dispatch.backlog import Backlog
+from inferpool.dispatch.catalog import Catalog
+from inferpool.dispatch.feed import Feed
+from inferpool.dispatch.scheduler import Scheduler
+from inferpool.store.protocol import Moved
+
+
+class Moves:
+    """Applies the consequences of moved rows in memory."""
+
+    def __init__(
+        self, catalog: Catalog, backlog: Backlog, feed: Feed, scheduler: Scheduler, background: Background
+    ) -> None:
+        self._catalog = catalog
+        self._backlog = backlog
+        self._feed = feed
+        self._scheduler = scheduler
+        self._background = background
+
+    def apply(self, moved: Iterable[Moved]) -> None:
+        """Reverted, adopted or ended rows: each touches its slot, the backlog, its watchers."""
+        for task in moved:
+            self._stop(task)
+            if task.status is Status.PENDING:
+                self._backlog.came_back(task)
+                self._feed.lost(task.task_id)
+                self._scheduler.kick(task.lane)
+            elif task.status is Status.CLAIMED:
+                self._backlog.left(task)
+            else:
+                self._ended(task)
+
+    def _stop(self, task: Moved) -> None:
+        session = self._catalog.sessions.get(task.session_id) if task.session_id else None
+        held = session.held.get((task.task_id, task.attempt)) if session else None
+        if session and held and task.status is not Status.CLAIMED:
+            why = "cancelled" if task.status is Status.CANCELLED else "stale"
+            self._scheduler.stop(session, held, why)
+
+    def _ended(self, task: Moved) -> None:
+        if task.session_id is None:
+            self._backlog.left(task)
+        if self._feed.knows(task.task_id):
+            self._background.spawn(self._feed.settle(task.task_id), "settle")
+
+    def ready(self, moved: Iterable[Moved]) -> None:
+        """Pending rows whose back-off is over."""
+        for task in moved:
+            self._backlog.mark(task.lane)
+            self._scheduler.kick(task.lane)
+
+    def waiting(self, lanes: Iterable[str]) -> None:
+        """Lanes in which the poll saw a ready row."""
+        for lane in lanes:
+            self._backlog.mark(lane)
+            self._scheduler.kick(lane)

@@ -1,0 +1,243 @@
+"""Who gets what: tasks to free slots, at once where one is free, in turn where many wait."""
+
+import asyncio
+import base64
+from functools import partial
+from typing import Final
+
+from inferpool.core.ids import BatchId, NewId, ServerId
+from inferpool.core.llm import Llm, LlmStatus
+from inferpool.core.task import ClaimedTask, NewTask
+from inferpool.dispatch.backlog import Backlog
+from inferpool.dispatch.catalog import Catalog
+from inferpool.dispatch.feed import Feed
+from inferpool.dispatch.live import LiveSession, lanes_of
+from inferpool.dispatch.options import DispatchOptions
+from inferpool.dispatch.slots import Engine, Held, HeldState
+from inferpool.store.protocol import Claim, LanesWant, Settlement, Spoken, Store
+from inferpool.wire.sessions import INLINE_REQUEST_LIMIT, CancelRun, Infer, encode_frame
+
+_SECOND_US: Final = 1_000_000
+
+
+class Scheduler:
+    """Claims for the sessions of this server, hands the frames over, takes slots back."""
+
+    def __init__(  # noqa: PLR0913 - the parts it joins
+        self, store: Store, catalog: Catalog, backlog: Backlog, feed: Feed, options: DispatchOptions, new_id: NewId
+    ) -> None:
+        self._store = store
+        self._catalog = catalog
+        self._backlog = backlog
+        self._feed = feed
+        self._options = options
+        self._new_id = new_id
+        self.server_id = ServerId(new_id())
+        self._dirty: dict[tuple[str, str], tuple[LiveSession, Engine]] = {}
+        self._wakeup: asyncio.Event = asyncio.Event()
+
+    # ---- a slot at once ------------------------------------------------------------------------------------------
+
+    def slot_for(self, lane: str, endpoint: str) -> tuple[LiveSession, Llm] | None:
+        """The emptiest free slot for a new task, where nobody waits before it; None when it has to queue."""
+        best: tuple[LiveSession, Llm] | None = None
+        most = 0
+        for session, llm in self._catalog.serving(lane, endpoint):
+            free = session.engines[llm.engine].free
+            if free > most and session.open and llm.status is LlmStatus.ACTIVE and not self._contended(llm):
+                best, most = (session, llm), free
+        return None if self._feed.size > self._options.feed_bytes else best
+
+    def _contended(self, llm: Llm) -> bool:
+        return any(self._backlog.mark_of(lane) for lane in lanes_of(llm))
+
+    def reserve(self, session: LiveSession, engine: Engine) -> None:
+        """One slot is promised to an enqueue under way."""
+        session.begin_claim()
+        engine.reserved += 1
+
+    def release(self, session: LiveSession, engine: Engine) -> None:
+        """The enqueue is through, with or without the slot."""
+        session.end_claim()
+        engine.reserved -= 1
+
+    def hand_over(self, session: LiveSession, llm_name: str, task: NewTask, attempt: int) -> None:
+        """A task that was stored as claimed at once goes to its worker."""
+        routing = task.routing
+        claimed = ClaimedTask(
+            task_id=task.id,
+            attempt=attempt,
+            llm_name=llm_name,
+            lane=routing.lane,
+            endpoint=task.endpoint,
+            request=task.request,
+            content_type=task.content_type,
+            headers=task.headers,
+            streaming=task.streaming,
+            priority=task.priority,
+            rank=task.rank,
+            owner=task.owner,
+        )
+        self._dispatch(session, claimed)
+
+    def _dispatch(self, session: LiveSession, task: ClaimedTask) -> None:
+        strand = self._feed.strand(task.task_id)
+        strand.begin(task.attempt)
+        held = Held(task.task_id, task.attempt, task.llm_name, session.engine_of(task.llm_name), strand)
+        held.flow = (task.lane, task.owner, task.priority)
+        session.hold(held)
+        if session.channel is None or session.gone:
+            self._give_back(session, held)
+            return
+        session.channel.push(self._infer_frame(session, task), held)
+
+    def _infer_frame(self, session: LiveSession, task: ClaimedTask) -> bytes:
+        request = request_base64 = request_url = None
+        if len(task.request) > INLINE_REQUEST_LIMIT:
+            request_url = f"/api/v1/sessions/{session.id}/requests/{task.task_id}/{task.attempt}"
+        else:
+            try:
+                request = task.request.decode()
+            except UnicodeDecodeError:
+                request_base64 = base64.b64encode(task.request).decode()
+        return encode_frame(
+            Infer(
+                task_id=task.task_id,
+                attempt=task.attempt,
+                llm_name=task.llm_name,
+                endpoint=task.endpoint,
+                content_type=task.content_type,
+                headers=task.headers,
+                request=request,
+                request_base64=request_base64,
+                request_url=request_url,
+                streaming=task.streaming,
+                run_s=self._options.run_limit / _SECOND_US,
+            )
+        )
+
+    # ---- filling -------------------------------------------------------------------------------------------------
+
+    def kick(self, lane: str) -> None:
+        """The lane has something to claim: whoever serves it may have room."""
+        for session, llm in self._catalog.serving(lane):
+            self._want(session, session.engines[llm.engine])
+
+    def kick_session(self, session: LiveSession) -> None:
+        """The session has room, perhaps: at its bind, when a slot became free."""
+        for engine in session.engines.values():
+            self._want(session, engine)
+
+    def _want(self, session: LiveSession, engine: Engine) -> None:
+        if session.open and engine.free > 0 and not engine.claiming:
+            self._dirty[session.id, engine.name] = (session, engine)
+            self._wakeup.set()
+
+    async def run(self) -> None:
+        """Claim for all that have room, all in one commit, again as soon as there is more: until cancelled."""
+        while True:
+            await self._wakeup.wait()
+            self._wakeup.clear()
+            dirty, self._dirty = self._dirty, {}
+            for session, engine in dirty.values():
+                self._claim(session, engine)
+
+    def _claim(self, session: LiveSession, engine: Engine) -> None:
+        free = engine.free
+        lanes = self._wanted(engine)
+        if not (session.open and free > 0 and lanes) or engine.claiming or self._feed.size > self._options.feed_bytes:
+            return
+        engine.claiming = True
+        engine.reserved += free
+        session.begin_claim()
+        claim = Claim(
+            session_id=session.id,
+            epoch=session.epoch,
+            server_id=self.server_id,
+            batch=BatchId(self._new_id()),
+            free=free,
+            lanes=lanes,
+            run_limit=self._options.run_limit,
+            turns=engine.turns,
+        )
+        marks = {want.lane: self._backlog.mark_of(want.lane) for want in lanes}
+        future = self._store.claim(claim)
+        future.add_done_callback(partial(self._claimed, session, engine, free, marks))
+
+    def _wanted(self, engine: Engine) -> list[LanesWant]:
+        """The marked lanes of the engine's active llms: those that may hold something."""
+        return [
+            LanesWant(lane=lane, llm_name=llm.name, endpoints=llm.endpoints)
+            for llm in engine.llms
+            if llm.status is LlmStatus.ACTIVE
+            for lane in lanes_of(llm)
+            if self._backlog.mark_of(lane)
+        ]
+
+    def _claimed(
+        self,
+        session: LiveSession,
+        engine: Engine,
+        free: int,
+        marks: dict[str, int],
+        future: "asyncio.Future[list[ClaimedTask]]",
+    ) -> None:
+        engine.claiming = False
+        engine.reserved -= free
+        failed = future.cancelled() or future.exception() is not None
+        tasks = [] if failed else future.result()
+        self._backlog.claimed(tasks)
+        for task in tasks:
+            self._dispatch(session, task)
+        session.end_claim()
+        if failed:
+            return  # the lanes keep their marks: the poll tries again
+        if len(tasks) < free and session.open:
+            for lane, mark in marks.items():
+                self._backlog.drained(lane, mark)
+        self._want(session, engine)
+
+    # ---- slots -------------------------------------------------------------------------------------------------
+
+    def free(self, session: LiveSession, held: Held) -> None:
+        """The attempt's slot is free: the session takes its next."""
+        if session.free(held):
+            self._want(session, held.engine)
+
+    def stop(self, session: LiveSession, held: Held, why: str) -> None:
+        """Whatever ended the attempt, it was not its worker: the engine must stop (law 5)."""
+        if held.state is HeldState.UNWRITTEN:
+            self.free(session, held)
+        elif held.state is HeldState.WRITTEN:
+            held.state = HeldState.STOPPING
+            held.why = why
+            self.send_cancel(session, held)
+
+    def send_cancel(self, session: LiveSession, held: Held) -> None:
+        """The cancel frame; without a channel it waits for the next bind."""
+        if session.channel is not None:
+            held.stopping_at = asyncio.get_running_loop().time()
+            session.channel.push(encode_frame(CancelRun(task_id=held.task_id, attempt=held.attempt)))
+
+    def give_back_unwritten(self, session: LiveSession) -> None:
+        """The channel broke: what it had not taken goes back to the queue, at no cost."""
+        for held in list(session.held.values()):
+            if held.state is HeldState.UNWRITTEN:
+                self._give_back(session, held)
+
+    def _give_back(self, session: LiveSession, held: Held) -> None:
+        future = self._store.give_back(Spoken(held.task_id, held.attempt, session.id))
+        future.add_done_callback(partial(self.given_back, session, held))
+
+    def given_back(self, session: LiveSession, held: Held, future: "asyncio.Future[Settlement]") -> None:
+        """A give back is through: the slot is free, the task waits again."""
+        self.free(session, held)
+        if not future.cancelled() and future.exception() is None:
+            self.came_back(future.result())
+
+    def came_back(self, settlement: Settlement) -> None:
+        """A row that a retry or a give back put back in the queue: it is counted, its lane's servers are told."""
+        if settlement.moved is not None:
+            self._backlog.came_back(settlement.moved)
+            self._feed.lost(settlement.moved.task_id)
+            self.kick(settlement.moved.lane)
