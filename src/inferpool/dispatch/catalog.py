@@ -96,7 +96,9 @@ class Catalog:
         llm = self._llms.get(model)
         if pin:
             if llm is None:
-                raise NotFound(f"no llm is called {model!r}; a pin names an llm, not a pool{self._nearest(model)}", "model")
+                raise NotFound(
+                    f"no llm is called {model!r}; a pin names an llm, not a pool{self._nearest(model)}", "model"
+                )
             return self._to_llm(llm)
         if model.startswith(_TIER) and model in self._known:
             return Routing(lane=tier_lane(model.removeprefix(_TIER)), model=model, tier=model.removeprefix(_TIER))

@@ -18,6 +18,7 @@ from inferpool.core.stream import Place, unpack_chunks
 from inferpool.core.task import Answer, Fault, StoredTask
 from inferpool.store.protocol import StoreReader
 
+
 class Head(msgspec.Struct, frozen=True):
     """The engine's status line, known as soon as it answered."""
 
@@ -185,7 +186,8 @@ class Watcher:
         """Stop following. `by_server`: the server ended the response itself, which cancels nothing."""
         if self._open:
             self._open = False
-            self._feed.blocked -= self._blocking
+            if self._blocking:
+                self._feed.unblock()
             self._feed.detach(self._strand, by_server=by_server)
 
 
@@ -200,6 +202,21 @@ class Feed:
         self.blocked = 0
         """Callers that wait for an answer."""
         self.closing: Outcome | None = None
+        self._drained: list[asyncio.Future[None]] = []
+
+    def unblock(self) -> None:
+        """One caller less waits for an answer."""
+        self.blocked -= 1
+        for future in self._drained:
+            if not future.done():
+                future.set_result(None)
+        self._drained.clear()
+
+    async def changed(self, timeout_s: float) -> None:
+        """Until a caller got its answer, or `timeout_s` passed."""
+        future = asyncio.get_running_loop().create_future()
+        self._drained.append(future)
+        await asyncio.wait((future,), timeout=timeout_s)
 
     def close(self) -> None:
         """The server ends: every watcher is told so, every task goes on."""

@@ -106,9 +106,7 @@ class Intake:
         future.add_done_callback(partial(self._stored, task, slot))
         return future
 
-    def _stored(
-        self, task: NewTask, slot: tuple[LiveSession, Llm] | None, future: "asyncio.Future[Enqueued]"
-    ) -> None:
+    def _stored(self, task: NewTask, slot: tuple[LiveSession, Llm] | None, future: "asyncio.Future[Enqueued]") -> None:
         """The enqueue is durable, or failed: whoever asked may be gone, the slot must not leak."""
         parts = self._parts
         routing = task.routing
@@ -152,7 +150,7 @@ class Intake:
 
     def _abandon(self, task_id: TaskId) -> None:
         """The last watcher of a caller's task left before its end."""
-        self._cancel(task_id)
+        _ = self._cancel(task_id)
 
     def _cancel(self, task_id: TaskId) -> "asyncio.Future[Cancelled]":
         future = self._parts.store.cancel(task_id)
@@ -160,8 +158,11 @@ class Intake:
         return future
 
     def _cancelled(self, future: "asyncio.Future[Cancelled]") -> None:
-        if not future.cancelled() and future.exception() is None and future.result().moved is not None:
-            self._parts.moves.apply([future.result().moved])
+        if future.cancelled() or future.exception() is not None:
+            return
+        moved = future.result().moved
+        if moved is not None:
+            self._parts.moves.apply([moved])
 
     async def _owned(self, task_id: TaskId, owner: str | None) -> TaskRow:
         row = await self._parts.reader.row(task_id)

@@ -24,7 +24,14 @@ class Scheduler:
     """Claims for the sessions of this server, hands the frames over, takes slots back."""
 
     def __init__(  # noqa: PLR0913 - the parts it joins
-        self, store: Store, catalog: Catalog, backlog: Backlog, feed: Feed, options: DispatchOptions, new_id: NewId
+        self,
+        store: Store,
+        catalog: Catalog,
+        backlog: Backlog,
+        feed: Feed,
+        options: DispatchOptions,
+        new_id: NewId,
+        server_id: ServerId,
     ) -> None:
         self._store = store
         self._catalog = catalog
@@ -32,7 +39,7 @@ class Scheduler:
         self._feed = feed
         self._options = options
         self._new_id = new_id
-        self.server_id = ServerId(new_id())
+        self.server_id = server_id
         self._dirty: dict[tuple[str, str], tuple[LiveSession, Engine]] = {}
         self._wakeup: asyncio.Event = asyncio.Event()
 

@@ -1,0 +1,337 @@
+"""Sessions as they come, bind their channel, leave, get lost."""
+
+import asyncio
+import hashlib
+import hmac
+from collections.abc import Callable
+from functools import partial
+
+import msgspec
+
+from inferpool.core.errors import Forbidden, NotFound, SessionInactive, SessionReplaced
+from inferpool.core.failpoints import reach
+from inferpool.core.ids import NewId, SessionId, TaskId
+from inferpool.core.session import HeldAttempt, Registration, Session
+from inferpool.core.task import HeldTask, StoredTask
+from inferpool.dispatch.admission import check_registration
+from inferpool.dispatch.background import Background, Log
+from inferpool.dispatch.backlog import Backlog
+from inferpool.dispatch.catalog import Catalog
+from inferpool.dispatch.channel import Channel
+from inferpool.dispatch.feed import Feed
+from inferpool.dispatch.live import LiveSession, lanes_of
+from inferpool.dispatch.moves import Moves
+from inferpool.dispatch.options import DispatchOptions
+from inferpool.dispatch.scheduler import Scheduler
+from inferpool.dispatch.slots import Held, HeldState
+from inferpool.dispatch.uplink import Uplink
+from inferpool.store.protocol import Registered, SessionLoss, Store, StoreReader
+from inferpool.wire.sessions import Event, PublishedLlm, RefusedEvent, RegisterReply, RegisterRequest, Resume
+
+
+class Credentials(msgspec.Struct, frozen=True):
+    """Who speaks on a session route."""
+
+    session_id: SessionId
+    secret: str
+    epoch: int
+
+
+class DeskParts(msgspec.Struct, frozen=True, kw_only=True):
+    """What the desk works with."""
+
+    store: Store
+    reader: StoreReader
+    catalog: Catalog
+    backlog: Backlog
+    feed: Feed
+    scheduler: Scheduler
+    moves: Moves
+    uplink: Uplink
+    background: Background
+    options: DispatchOptions
+    new_id: NewId
+    new_secret: Callable[[], str]
+    log: Log
+
+
+class SessionDesk:
+    """Every session route ends here."""
+
+    def __init__(self, parts: DeskParts) -> None:
+        self._parts = parts
+        self._sessions = parts.catalog.sessions
+        self.orphans: dict[SessionId, Session] = {}
+        """Sessions of a dead server that have not registered here yet: they have the grace to do so."""
+
+    # ---- registering ---------------------------------------------------------------------------------------------
+
+    async def register(self, request: RegisterRequest, secret: str | None, subject: str) -> RegisterReply:
+        """Take a worker in under a new epoch: the one way to become, or to be again, an active session.
+
+        Raises `ProtocolUnsupported`, `InvalidRequest`, `Forbidden`, `SessionReplaced`, `NameInUse`.
+        """
+        check_registration(request, secret)
+        made = self._parts.new_secret() if request.session_id is None else None
+        session_id = SessionId(request.session_id or self._parts.new_id())
+        secret_hash = _hash(made or secret or "")
+        old = self._sessions.get(session_id)
+        if old is not None:
+            self._check_successor(old, secret_hash, request.epoch)
+            old.paused += 1
+        try:
+            if old is not None:
+                await old.quiet()
+            registered = await self._parts.store.register(
+                self._registration(request, session_id, secret_hash, subject, old)
+            )
+        finally:
+            if old is not None:
+                old.paused -= 1
+                self._refill(old)
+        reach("register.after_commit")
+        session = self._install(session_id, secret_hash, registered, request)
+        self._parts.log.info(
+            "session registered", session_id=session_id, epoch=session.epoch, worker=request.worker.name
+        )
+        return self._reply(session, made, registered)
+
+    def _check_successor(self, old: LiveSession, secret_hash: str, epoch: int) -> None:
+        if not hmac.compare_digest(old.secret_hash, secret_hash):
+            raise Forbidden("this session id has another secret")
+        if epoch <= old.epoch:
+            raise SessionReplaced(f"epoch {epoch} is not above {old.epoch}, the newest of this session", old.epoch)
+
+    def _registration(
+        self, request: RegisterRequest, session_id: SessionId, secret_hash: str, subject: str, old: LiveSession | None
+    ) -> Registration:
+        return Registration(
+            session_id=session_id,
+            secret_hash=secret_hash,
+            epoch=request.epoch,
+            server_id=self._parts.scheduler.server_id,
+            subject=subject,
+            worker_name=request.worker.name,
+            worker_version=request.worker.version,
+            labels=request.worker.labels,
+            llms=request.llms,
+            holding=[HeldAttempt(TaskId(entry.task_id), entry.attempt) for entry in request.holding],
+            unwritten=old.unwritten() if old else [],
+        )
+
+    def _install(
+        self, session_id: SessionId, secret_hash: str, registered: Registered, request: RegisterRequest
+    ) -> LiveSession:
+        """The session as it is from now on; whatever had its place ends."""
+        old = self._sessions.get(session_id)
+        if old is not None and old.epoch > registered.epoch:
+            raise SessionReplaced("a newer registration of this session came in between", old.epoch)
+        session = LiveSession(session_id, registered.epoch, secret_hash, self._now())
+        session.publish(registered.llms)
+        for task in registered.resume:
+            self.hold(session, task)
+        running = {(TaskId(entry.task_id), entry.attempt) for entry in request.holding if not entry.ended}
+        for attempt in registered.drop:
+            if (attempt.task_id, attempt.attempt) in running:
+                self._hold_dropped(session, attempt, old)
+        self._sessions[session_id] = session
+        self.orphans.pop(session_id, None)
+        self._retire(old)
+        self._parts.catalog.publish(registered.llms, session_id)
+        self._parts.moves.apply(registered.moved)
+        return session
+
+    def hold(self, session: LiveSession, task: HeldTask) -> Held:
+        """An attempt that the row says is the session's, known to its worker."""
+        strand = self._parts.feed.strand(task.task_id)
+        strand.begin(task.attempt)
+        held = Held(task.task_id, task.attempt, task.llm_name, session.engine_of(task.llm_name), strand)
+        held.state = HeldState.WRITTEN
+        session.hold(held)
+        return held
+
+    def _hold_dropped(self, session: LiveSession, attempt: HeldAttempt, old: LiveSession | None) -> None:
+        """The worker is told to drop it: until it has, its slot is used."""
+        known = old.held.get((attempt.task_id, attempt.attempt)) if old else None
+        llm_name = known.llm_name if known else next(iter(session.llms), "")
+        strand = self._parts.feed.strand(attempt.task_id)
+        held = Held(attempt.task_id, attempt.attempt, llm_name, session.engine_of(llm_name), strand)
+        held.state, held.why, held.stopping_at = HeldState.STOPPING, "stale", self._now()
+        session.hold(held)
+
+    def _retire(self, old: LiveSession | None) -> None:
+        if old is not None:
+            old.gone = True
+            if old.channel is not None:
+                old.channel.close()
+
+    def _reply(self, session: LiveSession, made: str | None, registered: Registered) -> RegisterReply:
+        options = self._parts.options
+        return RegisterReply(
+            session_id=session.id,
+            session_secret=made,
+            epoch=session.epoch,
+            llms=[PublishedLlm(name=llm.name, pool=llm.pool, status=llm.status) for llm in registered.llms],
+            heartbeat_s=options.heartbeat_s,
+            grace_s=options.grace_s,
+            resume=[
+                Resume(task_id=held.task_id, attempt=held.attempt, have_seq=len(held.strand.chunks))
+                for held in session.held.values()
+                if held.state is HeldState.WRITTEN
+            ],
+            drop=registered.drop,
+        )
+
+    # ---- the channel ---------------------------------------------------------------------------------------------
+
+    async def bind(self, who: Credentials) -> Channel:
+        """Open the session's channel: once an epoch. Then it is filled.
+
+        Raises `Forbidden`, `SessionReplaced`, `SessionInactive`.
+        """
+        session = self.authenticate(who)
+        if session.bound:
+            raise SessionInactive("this epoch has had its channel; register again for another")
+        session.bound = True
+        try:
+            held = await self._parts.store.bind(session.id, session.epoch, self._parts.scheduler.server_id)
+        except BaseException:  # not bound after all, whatever stopped it
+            session.bound = False
+            raise
+        if session.gone:
+            raise SessionReplaced("a newer registration of this session came in between", session.epoch + 1)
+        for task in held:
+            if (task.task_id, task.attempt) not in session.held:
+                self.hold(session, task)
+        session.channel = Channel(self._parts.options.ping_s, partial(self._channel_lost, session))
+        session.lost_at = None
+        session.heard_at = self._now()
+        self._send_waiting_cancels(session)
+        self._fill(session)
+        return session.channel
+
+    def _send_waiting_cancels(self, session: LiveSession) -> None:
+        for held in session.held.values():
+            if held.state is HeldState.STOPPING and not held.stopping_at:
+                self._parts.scheduler.send_cancel(session, held)
+
+    def _fill(self, session: LiveSession) -> None:
+        """The rows decide what waits: every lane that it serves is looked at once."""
+        for llm in session.llms.values():
+            for lane in lanes_of(llm):
+                self._parts.backlog.mark(lane)
+        self._parts.scheduler.kick_session(session)
+
+    def _refill(self, session: LiveSession) -> None:
+        if session.open:
+            self._parts.scheduler.kick_session(session)
+
+    def _channel_lost(self, session: LiveSession, channel: Channel) -> None:
+        """The connection broke: the grace begins, unwritten frames go back."""
+        if session.channel is not channel:
+            return
+        session.channel = None
+        session.lost_at = self._now()
+        self._parts.scheduler.give_back_unwritten(session)
+        if session.leaving:
+            self._parts.background.spawn(self.lose(session, counts=False), "end of a leave")
+
+    # ---- speaking ------------------------------------------------------------------------------------------------
+
+    def authenticate(self, who: Credentials) -> LiveSession:
+        """The session of this epoch. Raises `SessionInactive`, `Forbidden`, `SessionReplaced`."""
+        session = self._sessions.get(who.session_id)
+        if session is None:
+            raise SessionInactive("this server has no such active session: register (again)")
+        if not hmac.compare_digest(session.secret_hash, _hash(who.secret)):
+            raise Forbidden("this session id has another secret")
+        if who.epoch != session.epoch:
+            raise SessionReplaced(f"epoch {who.epoch} was replaced by {session.epoch}", session.epoch)
+        return session
+
+    async def take(self, who: Credentials, events: list[Event]) -> list[RefusedEvent]:
+        """Take an ordered batch of a worker's events; an empty one is a heartbeat. Returns what was refused."""
+        session = self.authenticate(who)
+        session.heard_at = self._now()
+        session.heard = True
+        return await self._parts.uplink.take(session, events) if events else []
+
+    async def request_body(self, who: Credentials, task_id: TaskId, attempt: int) -> StoredTask:
+        """The body of an `infer` frame that was too big for it. Raises `NotFound` when the session does not hold it."""
+        session = self.authenticate(who)
+        stored = await self._parts.reader.task(task_id) if (task_id, attempt) in session.held else None
+        if stored is None:
+            raise NotFound("this session does not hold that attempt")
+        return stored
+
+    # ---- leaving, loss -------------------------------------------------------------------------------------------
+
+    async def leave(self, who: Credentials | SessionId) -> None:
+        """Begin the leave (repeatable): no new tasks; it ends when the channel closes. A bare id: an operator asks."""
+        if isinstance(who, Credentials):
+            session = self.authenticate(who)
+        else:
+            known = self._sessions.get(who)
+            if known is None:
+                raise NotFound(f"there is no active session {who}")
+            session = known
+        session.leaving = True
+        await self._parts.store.leave(session.id, session.epoch)
+        self._parts.catalog.deactivate(session.id)
+        if session.channel is None:
+            await self.lose(session, counts=False)
+
+    async def lose(self, session: LiveSession, *, counts: bool) -> None:
+        """End a session whose grace or leave is over: what it held goes to others."""
+        session.paused += 1
+        try:
+            await session.quiet()
+            if session.gone or (session.channel is not None and not session.leaving):
+                return
+            moved = await self._parts.store.deactivate(
+                SessionLoss(
+                    session_id=session.id,
+                    epoch=session.epoch,
+                    server_id=self._parts.scheduler.server_id,
+                    silent_for=0,
+                    counts=counts,
+                    unwritten=session.unwritten(),
+                )
+            )
+        finally:
+            session.paused -= 1
+        if moved is not None:
+            self.forget(session)
+            self._parts.moves.apply(moved)
+            self._parts.log.warning("session lost", session_id=session.id, epoch=session.epoch, reverted=len(moved))
+
+    def forget(self, session: LiveSession) -> None:
+        """The session is inactive in the store: nothing of it counts here any more."""
+        self._retire(session)
+        if self._sessions.get(session.id) is session:
+            del self._sessions[session.id]
+            self._parts.catalog.deactivate(session.id)
+
+    async def lose_orphan(self, orphan: Session) -> None:
+        """A session of a dead server did not come back within the grace: a restart costs no try."""
+        moved = await self._parts.store.deactivate(
+            SessionLoss(
+                session_id=orphan.id,
+                epoch=orphan.epoch,
+                server_id=orphan.server_id,
+                silent_for=0,
+                counts=False,
+                unwritten=[],
+            )
+        )
+        self.orphans.pop(orphan.id, None)
+        if moved is not None:
+            self._parts.catalog.deactivate(orphan.id)
+            self._parts.moves.apply(moved)
+
+    def _now(self) -> float:
+        return asyncio.get_running_loop().time()
+
+
+def _hash(secret: str) -> str:
+    return hashlib.sha256(secret.encode()).hexdigest()

@@ -1,0 +1,90 @@
+"""Periodic clean-up: one small idempotent loop a duty."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+import msgspec
+
+from inferpool.core.errors import InferpoolError
+from inferpool.dispatch.background import Log
+from inferpool.dispatch.catalog import Catalog
+from inferpool.dispatch.moves import Moves
+from inferpool.dispatch.options import DispatchOptions
+from inferpool.store.protocol import Store, StoreReader
+
+
+class Duty(msgspec.Struct, frozen=True):
+    """One kind of clean-up. `once` does at most `sweep_limit` rows in one transaction; it returns how many."""
+
+    name: str
+    once: Callable[[], Awaitable[int]]
+
+
+class Sweeps:
+    """The duties of this server."""
+
+    def __init__(
+        self,
+        store: Store,
+        reader: StoreReader,
+        catalog: Catalog,
+        moves: Moves,
+        options: DispatchOptions,
+        log: Log,
+    ) -> None:
+        self._store = store
+        self._reader = reader
+        self._catalog = catalog
+        self._moves = moves
+        self._options = options
+        self._log = log
+
+    def duties(self) -> list[Duty]:
+        """Every duty, each to be run by a loop of its own."""
+        return [
+            Duty("silent sessions", self._silent_sessions),
+            Duty("old sessions", self._old_sessions),
+            Duty("ended tasks", self._ended_tasks),
+            Duty("stored chunks", self._stored_chunks),
+            Duty("idempotency keys", self._keys),
+        ]
+
+    async def run(self, duty: Duty) -> None:
+        """Sweep, wait, sweep again: until cancelled."""
+        while True:
+            await asyncio.sleep(self._options.sweep_s)
+            await self.sweep(duty)
+
+    async def sweep(self, duty: Duty) -> int:
+        """Repeat the duty until it finds nothing more; callers' batches go in between. Returns the rows it took."""
+        total = 0
+        try:
+            while done := await duty.once():
+                total += done
+                if done < self._options.sweep_limit:
+                    break
+        except InferpoolError as error:  # the store is away or full: the next round tries again
+            self._log.warning("sweep failed", duty=duty.name, code=error.code.value, message=error.message)
+        if total:
+            self._log.info("swept", duty=duty.name, rows=total)
+        return total
+
+    async def _silent_sessions(self) -> int:
+        moved = await self._store.deactivate_silent(self._options.stale_after, self._options.sweep_limit)
+        self._moves.apply(moved)
+        return len(moved)
+
+    async def _old_sessions(self) -> int:
+        gone = await self._store.forget_sessions(self._options.forget_after, self._options.sweep_limit)
+        if gone:
+            await self._catalog.recall(self._reader)
+        return gone
+
+    async def _ended_tasks(self) -> int:
+        return await self._store.delete_ended(self._options.keep_tasks, self._options.sweep_limit)
+
+    async def _stored_chunks(self) -> int:
+        return await self._store.delete_chunks(self._options.keep_chunks, self._options.sweep_limit)
+
+    async def _keys(self) -> int:
+        return await self._store.delete_keys(self._options.keep_keys, self._options.sweep_limit)

@@ -1,0 +1,282 @@
+"""What workers say of their attempts: chunks into the feed, ends into the store.
+
+Ends are judged by the row. Every consequence hangs on the store's future, not on the request that brought the event,
+so a connection that breaks in between leaves no slot used, no caller waiting.
+"""
+
+import asyncio
+from functools import partial
+from typing import Final, TypeAlias, assert_never
+
+import msgspec
+
+from inferpool.core.clock import Jitter
+from inferpool.core.errors import Code
+from inferpool.core.failpoints import reach
+from inferpool.core.ids import TaskId
+from inferpool.core.lifecycle import HELD, Status
+from inferpool.core.stream import pack_chunks
+from inferpool.core.task import Fault, TaskRow
+from inferpool.dispatch.backlog import Backlog
+from inferpool.dispatch.catalog import Catalog
+from inferpool.dispatch.feed import Feed, Head, Outcome, Strand
+from inferpool.dispatch.judge import End, end_of_failure, end_of_result, end_of_stop
+from inferpool.dispatch.live import LiveSession
+from inferpool.dispatch.options import DispatchOptions
+from inferpool.dispatch.scheduler import Scheduler
+from inferpool.dispatch.slots import Held, HeldState
+from inferpool.store.protocol import Completion, Failure, Retry, Settlement, Spoken, Store, StoreReader, Verdict
+from inferpool.wire.sessions import (
+    Chunk,
+    Event,
+    Failed,
+    LlmStatusChanged,
+    RefusedEvent,
+    Result,
+    Returned,
+    Started,
+    Stopped,
+    Woken,
+)
+
+Key: TypeAlias = tuple[TaskId, int]
+
+_REFUSING: Final = frozenset({Verdict.STALE, Verdict.CANCELLED, Verdict.UNKNOWN})
+
+
+class UplinkParts(msgspec.Struct, frozen=True, kw_only=True):
+    """What the uplink works with."""
+
+    store: Store
+    reader: StoreReader
+    catalog: Catalog
+    backlog: Backlog
+    feed: Feed
+    scheduler: Scheduler
+    options: DispatchOptions
+    jitter: Jitter
+
+
+class _Batch:
+    """One batch on its way through."""
+
+    __slots__ = ("changes", "ends", "reasons", "refused", "session", "touched")
+
+    def __init__(self, session: LiveSession, reasons: dict[Key, str]) -> None:
+        self.session = session
+        self.reasons = reasons
+        """Why chunks of attempts that are not held are refused."""
+        self.refused: dict[Key, RefusedEvent] = {}
+        self.touched: set[Strand] = set()
+        self.changes: list[LlmStatusChanged] = []
+        self.ends: list[tuple[Key, asyncio.Future[Settlement]]] = []
+
+    def refuse(self, key: Key, reason: str, have_seq: int | None = None) -> None:
+        """Nothing more of this attempt is taken from this batch."""
+        if key not in self.refused:
+            self.refused[key] = RefusedEvent(task_id=key[0], attempt=key[1], reason=reason, have_seq=have_seq)
+
+
+class Uplink:
+    """Takes batches of events, in order."""
+
+    def __init__(self, parts: UplinkParts) -> None:
+        self._parts = parts
+
+    async def take(self, session: LiveSession, events: list[Event]) -> list[RefusedEvent]:
+        """Take a batch; returns what was refused once everything else is durable."""
+        batch = _Batch(session, await self._look_up(session, events))
+        for event in events:
+            if type(event) is Chunk:
+                self._chunk(batch, event)
+            else:
+                self._other(batch, event)
+        for strand in batch.touched:
+            strand.wake()
+        if batch.touched:
+            reach("stream.after_chunk")
+        for change in batch.changes:
+            await self._change(session, change)
+        for key, future in batch.ends:
+            settlement = await future
+            if settlement.verdict in _REFUSING:
+                batch.refuse(key, settlement.verdict.value)
+        return list(batch.refused.values())
+
+    def _other(self, batch: _Batch, event: Event) -> None:
+        match event:
+            case Started():
+                self._started(batch, event)
+            case Result():
+                self._result(batch, event)
+            case Failed():
+                self._failed(batch, event)
+            case Returned():
+                self._returned(batch, event)
+            case Stopped():
+                self._stopped(batch, event)
+            case LlmStatusChanged():
+                batch.changes.append(event)
+            case Woken() | Chunk():  # wakes come with hibernating llms: nobody waits for one yet
+                pass
+            case _:
+                assert_never(event)
+
+    # ---- attempts that memory does not know ----------------------------------------------------------------------
+
+    async def _look_up(self, session: LiveSession, events: list[Event]) -> dict[Key, str]:
+        """Ask the rows about attempts that the session does not hold here; hold those that the rows say it does."""
+        held = session.held
+        reasons: dict[Key, str] = {}
+        for event in events:
+            if isinstance(event, Woken | LlmStatusChanged):
+                continue
+            key = (TaskId(event.task_id), event.attempt)
+            if key not in held and key not in reasons:
+                row = await self._parts.reader.row(key[0])
+                if row is not None and _is_held(row, session, key):
+                    self._hold(session, row)
+                else:
+                    cancelled = row is not None and row.status is Status.CANCELLED
+                    reasons[key] = "unknown" if row is None else "cancelled" if cancelled else "stale"
+        return reasons
+
+    def _hold(self, session: LiveSession, row: TaskRow) -> None:
+        strand = self._parts.feed.strand(row.id)
+        strand.begin(row.attempt)
+        llm_name = row.claimed_llm or ""
+        held = Held(row.id, row.attempt, llm_name, session.engine_of(llm_name), strand)
+        held.state = HeldState.WRITTEN
+        session.hold(held)
+
+    # ---- one event -----------------------------------------------------------------------------------------------
+
+    def _chunk(self, batch: _Batch, event: Chunk) -> None:
+        key = (TaskId(event.task_id), event.attempt)
+        held = batch.session.held.get(key)
+        if held is None or held.state is HeldState.STOPPING or held.strand.attempt != event.attempt:
+            batch.refuse(key, held.why or "stale" if held else batch.reasons.get(key, "stale"))
+            return
+        strand = held.strand
+        have = len(strand.chunks)
+        if event.seq > have + 1:
+            batch.refuse(key, "gap", have)
+        elif event.seq == have + 1 and key not in batch.refused:
+            size = len(event.data)
+            strand.chunks.append(event.data)
+            strand.size += size
+            self._parts.feed.size += size
+            batch.touched.add(strand)
+            if strand.size > self._parts.options.stream_bytes:
+                self._too_long(batch, held)
+
+    def _too_long(self, batch: _Batch, held: Held) -> None:
+        limit = self._parts.options.stream_bytes
+        fault = Fault(Code.TOO_LARGE, f"the answer is longer than {limit} bytes, the limit of a stream")
+        spoken = Spoken(held.task_id, held.attempt, batch.session.id)
+        self._submit(batch, held, Failure(spoken=spoken, fault=fault))
+        self._parts.scheduler.stop(batch.session, held, "stale")
+
+    def _started(self, batch: _Batch, event: Started) -> None:
+        key = (TaskId(event.task_id), event.attempt)
+        held = batch.session.held.get(key)
+        if held is None or held.state is HeldState.STOPPING:
+            batch.refuse(key, held.why or "stale" if held else batch.reasons.get(key, "stale"))
+        elif held.strand.attempt == event.attempt and held.strand.head is None:
+            held.strand.head = Head(event.status, event.content_type)
+            batch.touched.add(held.strand)
+            self._parts.store.start(Spoken(key[0], key[1], batch.session.id))
+
+    def _result(self, batch: _Batch, event: Result) -> None:
+        key = (TaskId(event.task_id), event.attempt)
+        if key in batch.refused:
+            return
+        held = batch.session.held.get(key)
+        chunks = None
+        if held is not None and held.state is not HeldState.STOPPING and event.last_seq:
+            have = len(held.strand.chunks) if held.strand.attempt == event.attempt else 0
+            if event.last_seq > have:
+                batch.refuse(key, "gap", have)
+                return
+            chunks = pack_chunks(held.strand.chunks)
+        spoken = Spoken(key[0], key[1], batch.session.id)
+        self._submit(batch, held, end_of_result(spoken, event, self._parts.jitter.random(), chunks), key)
+
+    def _failed(self, batch: _Batch, event: Failed) -> None:
+        key = (TaskId(event.task_id), event.attempt)
+        spoken = Spoken(key[0], key[1], batch.session.id)
+        end = end_of_failure(spoken, event, self._parts.jitter.random())
+        self._submit(batch, batch.session.held.get(key), end, key)
+
+    def _stopped(self, batch: _Batch, event: Stopped) -> None:
+        key = (TaskId(event.task_id), event.attempt)
+        held = batch.session.held.get(key)
+        if held is None:
+            return
+        if held.state is HeldState.STOPPING:
+            self._parts.scheduler.free(batch.session, held)
+            return
+        spoken = Spoken(key[0], key[1], batch.session.id)
+        self._submit(batch, held, end_of_stop(spoken, event, self._parts.jitter.random()), key)
+
+    def _returned(self, batch: _Batch, event: Returned) -> None:
+        key = (TaskId(event.task_id), event.attempt)
+        held = batch.session.held.get(key)
+        future = self._parts.store.give_back(Spoken(key[0], key[1], batch.session.id))
+        if held is not None:
+            future.add_done_callback(partial(self._parts.scheduler.given_back, batch.session, held))
+        batch.ends.append((key, future))
+
+    # ---- ends ----------------------------------------------------------------------------------------------------
+
+    def _submit(self, batch: _Batch, held: Held | None, end: End, key: Key | None = None) -> None:
+        """Hand the end to the store; its consequences follow the commit."""
+        store = self._parts.store
+        if isinstance(end, Completion):
+            future = store.complete(end)
+        elif isinstance(end, Retry):
+            future = store.retry(end)
+        else:
+            future = store.fail(end)
+        future.add_done_callback(partial(self._ended, batch.session, held, end))
+        if key is not None:
+            batch.ends.append((key, future))
+
+    def _ended(self, session: LiveSession, held: Held | None, end: End, future: "asyncio.Future[Settlement]") -> None:
+        """The end is durable, or refused: either way the worker is through with this attempt."""
+        if future.cancelled() or future.exception() is not None:
+            return  # the worker was not told, it says it again
+        settlement = future.result()
+        if settlement.verdict is Verdict.DONE:
+            self._publish(end, settlement, held)
+        if held is not None and held.state is not HeldState.FREED:
+            self._parts.scheduler.free(session, held)
+
+    def _publish(self, end: End, settlement: Settlement, held: Held | None) -> None:
+        status = settlement.status
+        if status is Status.PENDING:
+            self._parts.scheduler.came_back(settlement)
+        elif status is not None:
+            fault = None if isinstance(end, Completion) else end.fault
+            outcome = Outcome(status=status, attempt=end.spoken.attempt, answer=end.answer, fault=fault)
+            self._parts.feed.end(end.spoken.task_id, outcome)
+        if isinstance(end, Completion) and held is not None and held.flow is not None:
+            self._parts.backlog.spent(*held.flow, end.usage)
+
+    # ---- llms ----------------------------------------------------------------------------------------------------
+
+    async def _change(self, session: LiveSession, event: LlmStatusChanged) -> None:
+        """An engine went away, came back, has other slots."""
+        llm = session.llms.get(event.llm_name)
+        if llm is None:
+            return
+        await self._parts.store.set_llm_status(session.id, session.epoch, event.llm_name, event.status, event.slots)
+        if session.gone:
+            return
+        session.change(msgspec.structs.replace(llm, status=event.status, slots=event.slots))
+        self._parts.catalog.publish(session.llms.values(), session.id)
+        self._parts.scheduler.kick_session(session)
+
+
+def _is_held(row: TaskRow, session: LiveSession, key: Key) -> bool:
+    return row.status in HELD and row.claimed_by == session.id and row.attempt == key[1]
