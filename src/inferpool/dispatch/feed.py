@@ -6,91 +6,15 @@ list from its own place on, so a slow one costs nothing but the list.
 """
 
 import asyncio
-from collections.abc import Callable
-from typing import Final, TypeAlias
-
-import msgspec
+from typing import Final
 
 from inferpool.core.errors import Code, NotFound
 from inferpool.core.ids import TaskId
 from inferpool.core.lifecycle import TERMINAL, Status
 from inferpool.core.stream import Place, unpack_chunks
 from inferpool.core.task import Answer, Fault, StoredTask
+from inferpool.dispatch.strand import Chunks, Ended, Head, Outcome, Restarted, Seen, Strand
 from inferpool.store.protocol import StoreReader
-
-
-class Head(msgspec.Struct, frozen=True):
-    """The engine's status line, known as soon as it answered."""
-
-    status: int
-    content_type: str
-
-
-class Outcome(msgspec.Struct, frozen=True, kw_only=True):
-    """How a task ended: with the engine's answer, with a fault, or (at the last try) with both."""
-
-    status: Status
-    attempt: int
-    answer: Answer | None = None
-    fault: Fault | None = None
-
-
-class Chunks(msgspec.Struct, frozen=True):
-    """Payloads in order, the first of which has number `first_seq` of the attempt."""
-
-    attempt: int
-    first_seq: int
-    payloads: list[str]
-
-
-class Restarted(msgspec.Struct, frozen=True):
-    """What the watcher saw is void: this newer attempt begins at 1."""
-
-    attempt: int
-
-
-class Ended(msgspec.Struct, frozen=True):
-    """The last thing that a watcher sees."""
-
-    outcome: Outcome
-
-
-Seen: TypeAlias = Chunks | Restarted | Ended
-
-
-class Strand:
-    """What this server knows of one task: its newest attempt with the chunks of it, then its end."""
-
-    __slots__ = ("alone", "attempt", "chunks", "head", "outcome", "size", "task_id", "waiting", "watchers")
-
-    def __init__(self, task_id: TaskId) -> None:
-        self.task_id = task_id
-        self.attempt = 0
-        self.chunks: list[str] = []
-        self.size = 0
-        self.head: Head | None = None
-        self.outcome: Outcome | None = None
-        self.watchers = 0
-        self.alone: Callable[[TaskId], None] | None = None
-        """Called when the last watcher leaves before the end: a blocked caller's task is then cancelled."""
-        self.waiting: list[asyncio.Future[None]] = []
-
-    def begin(self, attempt: int) -> None:
-        """A newer attempt was claimed: what the older one said is void."""
-        if attempt > self.attempt:
-            self.attempt = attempt
-            self.chunks = []
-            self.size = 0
-            self.head = None
-            self.wake()
-
-    def wake(self) -> None:
-        """Tell the watchers that there is something new."""
-        if self.waiting:
-            waiting, self.waiting = self.waiting, []
-            for future in waiting:
-                if not future.done():
-                    future.set_result(None)
 
 
 class Watcher:

@@ -5,6 +5,8 @@ import base64
 from functools import partial
 from typing import Final
 
+import msgspec
+
 from inferpool.core.ids import BatchId, NewId, ServerId
 from inferpool.core.llm import Llm, LlmStatus
 from inferpool.core.task import ClaimedTask, NewTask
@@ -20,26 +22,29 @@ from inferpool.wire.sessions import INLINE_REQUEST_LIMIT, CancelRun, Infer, enco
 _SECOND_US: Final = 1_000_000
 
 
+class SchedulerParts(msgspec.Struct, frozen=True, kw_only=True):
+    """What the scheduler works with."""
+
+    store: Store
+    catalog: Catalog
+    backlog: Backlog
+    feed: Feed
+    options: DispatchOptions
+    new_id: NewId
+    server_id: ServerId
+
+
 class Scheduler:
     """Claims for the sessions of this server, hands the frames over, takes slots back."""
 
-    def __init__(  # noqa: PLR0913 - the parts it joins
-        self,
-        store: Store,
-        catalog: Catalog,
-        backlog: Backlog,
-        feed: Feed,
-        options: DispatchOptions,
-        new_id: NewId,
-        server_id: ServerId,
-    ) -> None:
-        self._store = store
-        self._catalog = catalog
-        self._backlog = backlog
-        self._feed = feed
-        self._options = options
-        self._new_id = new_id
-        self.server_id = server_id
+    def __init__(self, parts: SchedulerParts) -> None:
+        self._store = parts.store
+        self._catalog = parts.catalog
+        self._backlog = parts.backlog
+        self._feed = parts.feed
+        self._options = parts.options
+        self._new_id = parts.new_id
+        self.server_id = parts.server_id
         self._dirty: dict[tuple[str, str], tuple[LiveSession, Engine]] = {}
         self._wakeup: asyncio.Event = asyncio.Event()
 

@@ -15,7 +15,7 @@ from inferpool.dispatch.intake import Intake, IntakeParts
 from inferpool.dispatch.moves import Moves
 from inferpool.dispatch.options import DispatchOptions
 from inferpool.dispatch.poll import Heartbeat, Poll, PollParts
-from inferpool.dispatch.scheduler import Scheduler
+from inferpool.dispatch.scheduler import Scheduler, SchedulerParts
 from inferpool.dispatch.sessions import DeskParts, SessionDesk
 from inferpool.dispatch.sweeps import Sweeps
 from inferpool.dispatch.uplink import Uplink, UplinkParts
@@ -48,7 +48,7 @@ class Dispatch:
         self.catalog = Catalog()
         self.feed = Feed(reader)
         self._backlog = Backlog(options)
-        self.scheduler = Scheduler(store, self.catalog, self._backlog, self.feed, options, parts.new_id, server_id)
+        self.scheduler = Scheduler(self._scheduler_parts(parts))
         self._moves = Moves(self.catalog, self._backlog, self.feed, self.scheduler, self.background)
         self.intake = Intake(self._intake_parts(parts))
         self.desk = SessionDesk(self._desk_parts(parts))
@@ -57,6 +57,17 @@ class Dispatch:
         self.heartbeat = Heartbeat(poll_parts)
         self.sweeps = Sweeps(store, reader, self.catalog, self._moves, options, parts.log)
         self.backlog = self._backlog
+
+    def _scheduler_parts(self, parts: Parts) -> SchedulerParts:
+        return SchedulerParts(
+            store=self._store,
+            catalog=self.catalog,
+            backlog=self._backlog,
+            feed=self.feed,
+            options=self.options,
+            new_id=parts.new_id,
+            server_id=self._server_id,
+        )
 
     def _intake_parts(self, parts: Parts) -> IntakeParts:
         return IntakeParts(

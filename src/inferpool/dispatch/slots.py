@@ -6,7 +6,7 @@ from typing import Final
 from inferpool.core.ids import TaskId
 from inferpool.core.llm import Llm
 from inferpool.core.turns import Turns
-from inferpool.dispatch.feed import Strand
+from inferpool.dispatch.strand import Strand
 
 
 class HeldState(Enum):

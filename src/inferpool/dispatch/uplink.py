@@ -19,12 +19,13 @@ from inferpool.core.stream import pack_chunks
 from inferpool.core.task import Fault, TaskRow
 from inferpool.dispatch.backlog import Backlog
 from inferpool.dispatch.catalog import Catalog
-from inferpool.dispatch.feed import Feed, Head, Outcome, Strand
+from inferpool.dispatch.feed import Feed
 from inferpool.dispatch.judge import End, end_of_failure, end_of_result, end_of_stop
 from inferpool.dispatch.live import LiveSession
 from inferpool.dispatch.options import DispatchOptions
 from inferpool.dispatch.scheduler import Scheduler
 from inferpool.dispatch.slots import Held, HeldState
+from inferpool.dispatch.strand import Head, Outcome, Strand
 from inferpool.store.protocol import Completion, Failure, Retry, Settlement, Spoken, Store, StoreReader, Verdict
 from inferpool.wire.sessions import (
     Chunk,
