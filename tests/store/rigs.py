@@ -1,0 +1,53 @@
+"""The stores that the conformance suite knows, each opened with what only its tests may do to it."""
+
+import sqlite3
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, closing
+from pathlib import Path
+
+from inferpool.core.clock import Micros
+from inferpool.core.ids import TaskId
+from inferpool.store.protocol import Store, StoreReader
+from tests.store.builders import Rig, Value
+from tests.store.stores import SettableClock, opened_sqlite
+
+
+class SqliteRig:
+    """An SQLite store under a clock that stands still until a test moves it."""
+
+    refusal: type[Exception] = sqlite3.IntegrityError
+
+    def __init__(self, store: Store, reader: StoreReader, clock: SettableClock, path: Path) -> None:
+        self.store = store
+        self.reader = reader
+        self._clock = clock
+        self._path = path
+
+    def now(self) -> Micros:
+        """What the database's clock says."""
+        return self._clock.now_us()
+
+    def later(self, duration: Micros) -> None:
+        """Let the database's clock go on by that long."""
+        self._clock.advance(duration)
+
+    async def flushed(self) -> None:
+        """Ask for a commit that changes nothing itself."""
+        await self.store.cancel(TaskId("nobody"))
+
+    def sql(self, statement: str, *values: Value) -> list[tuple[Value, ...]]:
+        """Run one statement on a connection of its own."""
+        with closing(sqlite3.connect(self._path, isolation_level=None)) as connection:
+            return connection.execute(statement, values).fetchall()
+
+
+@asynccontextmanager
+async def sqlite_rig(folder: Path) -> AsyncIterator[Rig]:
+    """An empty SQLite store in that folder."""
+    clock = SettableClock()
+    path = folder / "store.db"
+    async with opened_sqlite(path, clock) as pair:
+        yield SqliteRig(pair.store, pair.reader, clock, path)
+
+
+RIGS: Mapping[str, Callable[[Path], AbstractAsyncContextManager[Rig]]] = {"sqlite": sqlite_rig}
