@@ -13,7 +13,7 @@ from inferpool.core.ids import TaskId
 from inferpool.core.lifecycle import TERMINAL, Status
 from inferpool.core.stream import Place, unpack_chunks
 from inferpool.core.task import Answer, Fault, StoredTask
-from inferpool.dispatch.strand import Chunks, Ended, Head, Outcome, Restarted, Seen, Strand
+from inferpool.dispatch.strand import Chunks, Ended, Head, Memory, Outcome, Restarted, Seen, Strand
 from inferpool.store.protocol import StoreReader
 
 
@@ -121,12 +121,16 @@ class Feed:
     def __init__(self, reader: StoreReader) -> None:
         self._reader = reader
         self._strands: dict[TaskId, Strand] = {}
-        self.size = 0
-        """Bytes of chunks in memory."""
+        self._memory = Memory()
         self.blocked = 0
         """Callers that wait for an answer."""
         self.closing: Outcome | None = None
         self._drained: list[asyncio.Future[None]] = []
+
+    @property
+    def size(self) -> int:
+        """Bytes of chunks in memory."""
+        return self._memory.size
 
     def unblock(self) -> None:
         """One caller less waits for an answer."""
@@ -156,7 +160,7 @@ class Feed:
         """The task's strand, made if there is none."""
         strand = self._strands.get(task_id)
         if strand is None:
-            strand = self._strands[task_id] = Strand(task_id)
+            strand = self._strands[task_id] = Strand(task_id, self._memory)
         return strand
 
     def follow(self, task_id: TaskId) -> Watcher:
@@ -199,11 +203,12 @@ class Feed:
         packed = await self._reader.chunks(strand.task_id)
         if strand.outcome is not None:
             return
+        strand.clear()
         strand.attempt = stored.row.attempt
-        strand.chunks = []
         if packed is not None:
             strand.attempt, blob = packed
-            strand.chunks = unpack_chunks(blob)
+            for payload in unpack_chunks(blob):
+                strand.add(payload)
         strand.outcome = outcome_of(stored)
         strand.wake()
 
@@ -237,7 +242,9 @@ class Feed:
 
     def revive(self, task_id: TaskId) -> None:
         """A replayed task starts anew: who watched the old end keeps it, who comes now sees the new life."""
-        self._strands.pop(task_id, None)
+        strand = self._strands.pop(task_id, None)
+        if strand is not None and not strand.watchers:
+            strand.clear()
 
     def detach(self, strand: Strand, *, by_server: bool) -> None:
         """One watcher less; a caller's task that nobody waits for any more is cancelled."""
@@ -252,8 +259,7 @@ class Feed:
             strand.alone(strand.task_id)
 
     def _forget(self, strand: Strand) -> None:
-        self.size -= strand.size
-        strand.size = 0
+        strand.clear()
         if self._strands.get(strand.task_id) is strand:
             del self._strands[strand.task_id]
 

@@ -82,7 +82,7 @@ class Poll:
                 await self._parts.desk.lose_orphan(orphan)
 
     async def _slots(self) -> None:
-        """Slots whose worker never said `stopped`, rows that ended without this server's knowledge."""
+        """Slots whose worker never said `stopped` to its cancel."""
         now = _now()
         for session in list(self._parts.catalog.sessions.values()):
             for held in list(session.held.values()):

@@ -55,7 +55,7 @@ class Dispatch:
         poll_parts = self._poll_parts()
         self.poll = Poll(poll_parts)
         self.heartbeat = Heartbeat(poll_parts)
-        self.sweeps = Sweeps(store, reader, self.catalog, self._moves, options, parts.log)
+        self.sweeps = Sweeps(poll_parts)
         self.backlog = self._backlog
 
     def _scheduler_parts(self, parts: Parts) -> SchedulerParts:

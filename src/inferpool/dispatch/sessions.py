@@ -329,6 +329,13 @@ class SessionDesk:
             self._parts.catalog.deactivate(orphan.id)
             self._parts.moves.apply(moved)
 
+    async def reconcile(self) -> None:
+        """Forget sessions that a sweep (of this server or another) found silent: their workers register again."""
+        for session in list(self._sessions.values()):
+            row = await self._parts.reader.session(session.id)
+            if row is None or not row.active:
+                self.forget(session)
+
     def _now(self) -> float:
         return asyncio.get_running_loop().time()
 

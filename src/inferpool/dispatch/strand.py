@@ -50,31 +50,54 @@ class Ended(msgspec.Struct, frozen=True):
 Seen: TypeAlias = Chunks | Restarted | Ended
 
 
+class Memory:
+    """Bytes of chunks that all strands together keep."""
+
+    __slots__ = ("size",)
+
+    def __init__(self) -> None:
+        self.size = 0
+
+
 class Strand:
     """What this server knows of one task: its newest attempt with the chunks of it, then its end."""
 
-    __slots__ = ("alone", "attempt", "chunks", "head", "outcome", "size", "task_id", "waiting", "watchers")
+    __slots__ = ("_memory", "alone", "attempt", "chunks", "head", "outcome", "size", "task_id", "waiting", "watchers")
 
-    def __init__(self, task_id: TaskId) -> None:
+    def __init__(self, task_id: TaskId, memory: Memory) -> None:
         self.task_id = task_id
         self.attempt = 0
         self.chunks: list[str] = []
         self.size = 0
+        """Bytes of its chunks (characters, to be exact: counting them is free)."""
         self.head: Head | None = None
         self.outcome: Outcome | None = None
         self.watchers = 0
         self.alone: Callable[[TaskId], None] | None = None
         """Called when the last watcher leaves before the end: a blocked caller's task is then cancelled."""
         self.waiting: list[asyncio.Future[None]] = []
+        self._memory = memory
 
     def begin(self, attempt: int) -> None:
         """A newer attempt was claimed: what the older one said is void."""
         if attempt > self.attempt:
+            self.clear()
             self.attempt = attempt
-            self.chunks = []
-            self.size = 0
             self.head = None
             self.wake()
+
+    def add(self, payload: str) -> None:
+        """The attempt's next chunk."""
+        size = len(payload)
+        self.chunks.append(payload)
+        self.size += size
+        self._memory.size += size
+
+    def clear(self) -> None:
+        """Forget the chunks. Watchers that hold the list go on reading it."""
+        self._memory.size -= self.size
+        self.size = 0
+        self.chunks = []
 
     def wake(self) -> None:
         """Tell the watchers that there is something new."""

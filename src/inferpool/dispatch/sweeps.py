@@ -6,11 +6,7 @@ from collections.abc import Awaitable, Callable
 import msgspec
 
 from inferpool.core.errors import InferpoolError
-from inferpool.dispatch.background import Log
-from inferpool.dispatch.catalog import Catalog
-from inferpool.dispatch.moves import Moves
-from inferpool.dispatch.options import DispatchOptions
-from inferpool.store.protocol import Store, StoreReader
+from inferpool.dispatch.poll import PollParts
 
 
 class Duty(msgspec.Struct, frozen=True):
@@ -23,21 +19,14 @@ class Duty(msgspec.Struct, frozen=True):
 class Sweeps:
     """The duties of this server."""
 
-    def __init__(
-        self,
-        store: Store,
-        reader: StoreReader,
-        catalog: Catalog,
-        moves: Moves,
-        options: DispatchOptions,
-        log: Log,
-    ) -> None:
-        self._store = store
-        self._reader = reader
-        self._catalog = catalog
-        self._moves = moves
-        self._options = options
-        self._log = log
+    def __init__(self, parts: PollParts) -> None:
+        self._store = parts.store
+        self._reader = parts.reader
+        self._catalog = parts.catalog
+        self._moves = parts.moves
+        self._desk = parts.desk
+        self._options = parts.options
+        self._log = parts.log
 
     def duties(self) -> list[Duty]:
         """Every duty, each to be run by a loop of its own."""
@@ -72,6 +61,7 @@ class Sweeps:
     async def _silent_sessions(self) -> int:
         moved = await self._store.deactivate_silent(self._options.stale_after, self._options.sweep_limit)
         self._moves.apply(moved)
+        await self._desk.reconcile()
         return len(moved)
 
     async def _old_sessions(self) -> int:

@@ -163,10 +163,7 @@ class Uplink:
         if event.seq > have + 1:
             batch.refuse(key, "gap", have)
         elif event.seq == have + 1 and key not in batch.refused:
-            size = len(event.data)
-            strand.chunks.append(event.data)
-            strand.size += size
-            self._parts.feed.size += size
+            strand.add(event.data)
             batch.touched.add(strand)
             if strand.size > self._parts.options.stream_bytes:
                 self._too_long(batch, held)
