@@ -215,7 +215,9 @@ class Store(Protocol):
         """End a session: inactive, its llms too, what it held reverts. None when the recheck found it alive or moved."""
         ...
 
-    async def set_llm_status(self, session_id: SessionId, epoch: int, llm_name: str, status: LlmStatus, slots: int) -> None:
+    async def set_llm_status(
+        self, session_id: SessionId, epoch: int, llm_name: str, status: LlmStatus, slots: int
+    ) -> None:
         """Publish what a worker says of one of its llms; nothing when the session moved on."""
         ...
 

@@ -1,0 +1,73 @@
+"""Brings a database's schema up to this release, or refuses one that a newer release has claimed."""
+
+from collections.abc import Sequence
+from importlib.resources import files
+from typing import Final
+
+import msgspec
+
+from inferpool.core.errors import StoreUnavailable
+from inferpool.store.connection import Connection
+from inferpool.store.rows import APPLIED_MIGRATIONS
+
+_HEADER: Final = "-- oldest release:"
+
+
+class Migration(msgspec.Struct, frozen=True):
+    """One step of the schema. `oldest_release` is the oldest one whose code may still run after it."""
+
+    number: int
+    name: str
+    oldest_release: str
+    script: str
+
+
+def load_migrations(dialect: str) -> list[Migration]:
+    """The migrations of a dialect, in order: `store/sql/DIALECT/migrations/NNNN_what.sql`."""
+    folder = files("inferpool.store") / "sql" / dialect / "migrations"
+    return sorted(
+        (read_migration(entry.name, entry.read_text("utf-8")) for entry in folder.iterdir()),
+        key=lambda migration: migration.number,
+    )
+
+
+def read_migration(file_name: str, script: str) -> Migration:
+    """A migration from its file; its first line says `-- oldest release: X.Y.Z`. Raises `ValueError` without one."""
+    number, _, name = file_name.removesuffix(".sql").partition("_")
+    header, _, _ = script.partition("\n")
+    if not header.startswith(_HEADER):
+        raise ValueError(f"{file_name} does not begin with {_HEADER!r}")
+    return Migration(int(number), name, header.removeprefix(_HEADER).strip(), script)
+
+
+async def migrate(connection: Connection, migrations: Sequence[Migration], release: str) -> None:
+    """Apply what is missing, all of it in one transaction under the database's writing lock.
+
+    Raises `StoreUnavailable` when the schema was made for newer releases than this one.
+    """
+    await connection.begin()
+    try:
+        await connection.write("create_migrations", [()])
+        applied = await connection.read(APPLIED_MIGRATIONS, [()])
+        check_release([one.oldest_release for one in applied], release)
+        known = {one.number for one in applied}
+        for step in migrations:
+            if step.number not in known:
+                await connection.script(step.script)
+                await connection.write("record_migration", [(step.number, step.name, step.oldest_release)])
+        await connection.commit()
+    finally:
+        await connection.rollback()
+
+
+def check_release(oldest_releases: Sequence[str], release: str) -> None:
+    """Raises `StoreUnavailable` when one of the applied migrations wants a newer release than this."""
+    oldest = max(oldest_releases, key=_version, default=release)
+    if _version(release) < _version(oldest):
+        raise StoreUnavailable(
+            f"the database was migrated for inferpool {oldest} or newer; this is {release}: upgrade it"
+        )
+
+
+def _version(release: str) -> tuple[int, ...]:
+    return tuple(int(part) for part in release.split("."))

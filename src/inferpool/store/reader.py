@@ -1,0 +1,158 @@
+"""Looks at rows through connections of its own: it never waits for the writer."""
+
+from collections.abc import Sequence
+from functools import partial
+from typing import Final, TypeVar
+
+import msgspec
+
+from inferpool.core.ids import SessionId, TaskId
+from inferpool.core.llm import Llm
+from inferpool.core.session import Session
+from inferpool.core.task import Attempt, PendingTask, StoredTask, TaskRow
+from inferpool.store.connection import Connection, Row, Value
+from inferpool.store.migrate import check_release
+from inferpool.store.protocol import TaskFilter
+from inferpool.store.rows import (
+    APPLIED_MIGRATIONS,
+    ATTEMPTS,
+    CHUNKS,
+    CLOCKS,
+    LLMS,
+    ONE_LLM,
+    ONE_SESSION,
+    PENDING,
+    POSITION,
+    ROW,
+    SECRET_HASH,
+    SESSIONS,
+    TASK,
+    TASKS,
+    TASKS_OF_OWNER,
+    WAITING_LANE,
+)
+from inferpool.store.runners import Runner
+from inferpool.store.statements import Statement, json_text
+
+T = TypeVar("T", bound=msgspec.Struct)
+
+_BEYOND: Final = "~"
+"""Sorts after every id."""
+
+
+class Desk:
+    """One reading connection with where it works; `busy` reads stand at it."""
+
+    def __init__(self, connection: Connection, runner: Runner) -> None:
+        self.busy = 0
+        self._connection = connection
+        self._runner = runner
+
+    async def read(self, statement: Statement[T], rows: Sequence[Row]) -> list[T]:
+        """Run the statement for each row of parameters."""
+        self.busy += 1
+        try:
+            return await self._runner.run(partial(self._connection.read, statement, rows))
+        finally:
+            self.busy -= 1
+
+
+class SqlReader:
+    """The reader over one or more connections; each read goes to the one with the least to do."""
+
+    def __init__(self, desks: Sequence[Desk]) -> None:
+        self._desks = desks
+
+    async def task(self, task_id: TaskId) -> StoredTask | None:
+        """The task with its bodies."""
+        found = await self._read(TASK, (task_id,))
+        if not found:
+            return None
+        full = found[0]
+        row = msgspec.convert(full, TaskRow, from_attributes=True)
+        return StoredTask(row, full.request, full.content_type, full.headers, full.response)
+
+    async def row(self, task_id: TaskId) -> TaskRow | None:
+        """The task without its bodies."""
+        return _first(await self._read(ROW, (task_id,)))
+
+    async def attempts(self, task_id: TaskId) -> list[Attempt]:
+        """Its history, in order."""
+        return await self._read(ATTEMPTS, (task_id,))
+
+    async def chunks(self, task_id: TaskId) -> tuple[int, bytes] | None:
+        """The winning attempt's number with its packed stream, while they are kept."""
+        kept = _first(await self._read(CHUNKS, (task_id,)))
+        return None if kept is None else (kept.attempt, kept.packed)
+
+    async def position(self, task_id: TaskId) -> int | None:
+        """Its place in its lane, counted to 1 000; None unless pending."""
+        place = _first(await self._read(POSITION, (task_id,)))
+        return None if place is None else place.position
+
+    async def tasks(self, which: TaskFilter, before: TaskId | None, limit: int) -> list[TaskRow]:
+        """Newest first."""
+        start = before or _BEYOND
+        scope: Row = (start, start) if which.owner is None else (which.owner, start, which.owner, start)
+        statement = TASKS if which.owner is None else TASKS_OF_OWNER
+        return await self._read(statement, (*scope, *_conditions(which), limit))
+
+    async def llms(self, after: str | None, limit: int) -> list[Llm]:
+        """By name."""
+        return await self._read(LLMS, (after or "", limit))
+
+    async def llm(self, name: str) -> Llm | None:
+        """One by its name."""
+        return _first(await self._read(ONE_LLM, (name,)))
+
+    async def sessions(self, before: SessionId | None, limit: int) -> list[Session]:
+        """Newest first."""
+        return await self._read(SESSIONS, (before or _BEYOND, limit))
+
+    async def session(self, session_id: SessionId) -> Session | None:
+        """One by its id."""
+        return _first(await self._read(ONE_SESSION, (session_id,)))
+
+    async def secret_hash(self, session_id: SessionId) -> str | None:
+        """What its secret must hash to."""
+        kept = _first(await self._read(SECRET_HASH, (session_id,)))
+        return None if kept is None else kept.secret_hash
+
+    async def clocks(self) -> list[tuple[str, float]]:
+        """Every lane's virtual time."""
+        return [(one.lane, one.virtual_time) for one in await self._read(CLOCKS, ())]
+
+    async def pending(self, after: TaskId | None, limit: int) -> list[PendingTask]:
+        """Waiting tasks in the order of their ids."""
+        return await self._read(PENDING, (after or "", limit))
+
+    async def waiting_lanes(self, lanes: Sequence[str]) -> list[str]:
+        """Those of the lanes that hold a ready task."""
+        found = await self._desk().read(WAITING_LANE, [(lane, lane) for lane in lanes])
+        return [one.lane for one in found]
+
+    async def check(self, release: str) -> None:
+        """Raises `StoreUnavailable` when this is no store, or one for newer releases."""
+        applied = await self._read(APPLIED_MIGRATIONS, ())
+        check_release([one.oldest_release for one in applied], release)
+
+    async def _read(self, statement: Statement[T], parameters: Row) -> list[T]:
+        return await self._desk().read(statement, [parameters])
+
+    def _desk(self) -> Desk:
+        return min(self._desks, key=_busy)
+
+
+def _busy(desk: Desk) -> int:
+    return desk.busy
+
+
+def _first(found: list[T]) -> T | None:
+    return found[0] if found else None
+
+
+def _conditions(which: TaskFilter) -> list[Value]:
+    """Each condition's parameter twice: to ask whether it is given, then to compare."""
+    statuses = json_text([status.value for status in which.statuses]) if which.statuses else None
+    given = (statuses, which.pool, which.llm, which.agent, which.from_us, which.to_us)
+    return [value for condition in given for value in (condition, condition)]

@@ -1,0 +1,202 @@
+"""The shapes of what the statements return, where they are not the structs of the core themselves."""
+
+from typing import Final
+
+import msgspec
+
+from inferpool.core.clock import Micros
+from inferpool.core.ids import ServerId, SessionId, TaskId
+from inferpool.core.lanes import PriorityClass
+from inferpool.core.lifecycle import Ending, Status
+from inferpool.core.llm import Llm
+from inferpool.core.session import HeldAttempt, Session
+from inferpool.core.task import Attempt, ClaimedTask, HeldTask, PendingTask, TaskRow
+from inferpool.store.protocol import Moved
+from inferpool.store.statements import Statement
+
+
+class Now(msgspec.Struct, frozen=True):
+    """The database's clock."""
+
+    now: Micros
+
+
+class TaskName(msgspec.Struct, frozen=True):
+    """A task's id alone."""
+
+    task_id: TaskId
+
+
+class SessionName(msgspec.Struct, frozen=True):
+    """A session's id alone."""
+
+    session_id: SessionId
+
+
+class StandingKey(msgspec.Struct, frozen=True):
+    """What an idempotency key stands for."""
+
+    body_hash: str
+    task_id: TaskId
+    status: Status
+    attempt: int
+
+
+class Claimable(msgspec.Struct, frozen=True):
+    """A waiting task as its lane's index lists it."""
+
+    task_id: TaskId
+    rank: float
+    priority: PriorityClass
+
+
+class Ended(msgspec.Struct, frozen=True):
+    """A row with the end of one of its attempts, if that ended."""
+
+    status: Status
+    session_id: SessionId | None
+    ending: Ending | None
+
+
+class StatusOnly(msgspec.Struct, frozen=True):
+    """A row's status."""
+
+    status: Status
+
+
+class LockedSession(msgspec.Struct, frozen=True):
+    """A session under the transaction's lock. `alive`: its server has a fresh heartbeat."""
+
+    epoch: int
+    active: bool
+    leaving: bool
+    server_id: ServerId
+    subject: str
+    secret_hash: str
+    alive: bool
+
+
+class LlmOwner(msgspec.Struct, frozen=True):
+    """Who publishes an llm; all None for a public one."""
+
+    session_id: SessionId | None
+    subject: str | None
+    active: bool | None
+
+
+class Leaving(msgspec.Struct, frozen=True):
+    """Whether a session was on its way out."""
+
+    leaving: bool
+
+
+class SilentSession(msgspec.Struct, frozen=True):
+    """A session that was not heard for long."""
+
+    session_id: SessionId
+    epoch: int
+    server_id: ServerId
+
+
+class FullRow(TaskRow, frozen=True, kw_only=True):
+    """A task with its bodies, flat."""
+
+    content_type: str
+    headers: dict[str, str]
+    request: bytes
+    response: bytes | None
+
+
+class KeptChunks(msgspec.Struct, frozen=True):
+    """A packed stream."""
+
+    attempt: int
+    packed: bytes
+
+
+class Position(msgspec.Struct, frozen=True):
+    """A place in a lane, from 1."""
+
+    position: int
+
+
+class SecretHash(msgspec.Struct, frozen=True):
+    """A session's hashed secret."""
+
+    secret_hash: str
+
+
+class LaneClock(msgspec.Struct, frozen=True):
+    """A lane's virtual time."""
+
+    lane: str
+    virtual_time: float
+
+
+class Lane(msgspec.Struct, frozen=True):
+    """A lane's name alone."""
+
+    lane: str
+
+
+class Applied(msgspec.Struct, frozen=True):
+    """A migration that the schema has had."""
+
+    number: int
+    name: str
+    oldest_release: str
+    applied_at: Micros
+
+
+_LLM_JSON: Final = ("endpoints", "extra")
+
+NOW: Final = Statement("now", Now)
+APPLIED_MIGRATIONS: Final = Statement("applied_migrations", Applied)
+
+CLAIMER: Final = Statement("claimer", SessionName)
+FIND_KEY: Final = Statement("find_key", StandingKey)
+CLAIMABLE: Final = Statement("claimable", Claimable)
+CLAIM: Final = Statement("claim", ClaimedTask, json=("headers",))
+
+VERDICT: Final = Statement("verdict", Ended)
+RETRY: Final = Statement("retry", Moved)
+GIVE_BACK: Final = Statement("give_back", Moved)
+
+CANCEL_LOOK: Final = Statement("cancel_look", Moved)
+STATUS_OF: Final = Statement("status_of", StatusOnly)
+REPLAY: Final = Statement("replay", Moved)
+
+SESSION_LOCKED: Final = Statement("session_locked", LockedSession)
+LLM_OWNER: Final = Statement("llm_owner", LlmOwner)
+LLMS_OF_SESSION: Final = Statement("llms_of_session", Llm, json=_LLM_JSON)
+HELD: Final = Statement("held", HeldTask)
+LOST: Final = Statement("lost", HeldAttempt)
+REVERT: Final = Statement("revert", Moved)
+ADOPT: Final = Statement("adopt", Moved)
+DEACTIVATE: Final = Statement("deactivate", Leaving)
+
+MAKE_READY: Final = Statement("make_ready", Moved)
+EXPIRE: Final = Statement("expire", Moved)
+OVERDUE: Final = Statement("overdue", Moved)
+END_UNSERVED: Final = Statement("end_unserved", Moved)
+SILENT_SESSIONS: Final = Statement("silent_sessions", SilentSession)
+FORGOTTEN_SESSIONS: Final = Statement("forgotten_sessions", SessionName)
+ENDED_TASKS: Final = Statement("ended_tasks", TaskName)
+DELETE_CHUNKS: Final = Statement("delete_chunks", TaskName)
+DELETE_KEYS: Final = Statement("delete_keys", TaskName)
+
+TASK: Final = Statement("task", FullRow, json=("metadata", "headers"))
+ROW: Final = Statement("row", TaskRow, json=("metadata",))
+TASKS: Final = Statement("tasks", TaskRow, json=("metadata",))
+TASKS_OF_OWNER: Final = Statement("tasks_of_owner", TaskRow, json=("metadata",))
+ATTEMPTS: Final = Statement("attempts", Attempt)
+CHUNKS: Final = Statement("chunks", KeptChunks)
+POSITION: Final = Statement("position", Position)
+LLMS: Final = Statement("llms", Llm, json=_LLM_JSON)
+ONE_LLM: Final = Statement("llm", Llm, json=_LLM_JSON)
+SESSIONS: Final = Statement("sessions", Session, json=("labels",))
+ONE_SESSION: Final = Statement("session", Session, json=("labels",))
+SECRET_HASH: Final = Statement("secret_hash", SecretHash)
+CLOCKS: Final = Statement("clocks", LaneClock)
+PENDING: Final = Statement("pending", PendingTask)
+WAITING_LANE: Final = Statement("waiting_lane", Lane)

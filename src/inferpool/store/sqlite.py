@@ -1,0 +1,163 @@
+"""The embedded store: one SQLite file that one server writes."""
+
+import contextlib
+import fcntl
+import os
+from collections.abc import Sequence
+from functools import partial
+from importlib.metadata import version
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from inferpool.core.clock import SECOND, Clock, Micros
+from inferpool.core.errors import StoreUnavailable
+from inferpool.store.connection import Connection
+from inferpool.store.migrate import load_migrations, migrate
+from inferpool.store.reader import Desk, SqlReader
+from inferpool.store.runners import Runner
+from inferpool.store.sql import SqlStore
+from inferpool.store.sqlite_connection import SqliteConnection, connect, connect_reader
+from inferpool.store.writer import Writer
+
+_DIALECT: Final = "sqlite"
+_PRIVATE: Final = 0o600
+
+
+class SqliteOptions(msgspec.Struct, frozen=True, kw_only=True):
+    """What a store may be told beside its file."""
+
+    release: str = version("inferpool")
+    """The running code's release: migrations may ask for a newer one."""
+    dead_after: Micros = 6 * SECOND
+    """A server without a heartbeat for so long is dead (spec section 4)."""
+
+
+class SqliteReaders:
+    """An open file that is only read, with the connections and threads that do it."""
+
+    def __init__(self, path: Path, clock: Clock, runners: Sequence[Runner]) -> None:
+        self._runners = runners
+        self._connections = [connect_reader(path, clock) for _ in runners]
+        self.reader = SqlReader([Desk(*pair) for pair in zip(self._connections, runners, strict=True)])
+
+    async def close(self) -> None:
+        """Finish the reads that are under way, close the connections."""
+        for runner in self._runners:
+            await runner.close()
+        self.let_go()
+
+    def let_go(self) -> None:
+        """Close the connections at once."""
+        for connection in self._connections:
+            connection.close()
+
+
+class SqlitePair:
+    """An open store with its reader."""
+
+    def __init__(
+        self,
+        writing: tuple[SqliteConnection, Runner],
+        writer: Writer,
+        readers: SqliteReaders,
+        lock: "FileLock",
+        options: SqliteOptions,
+    ) -> None:
+        self._connection, self._runner = writing
+        self._writer = writer
+        self._readers = readers
+        self._lock = lock
+        self.store = SqlStore(writer, options.dead_after)
+        self.reader = readers.reader
+
+    async def close(self) -> None:
+        """Flush what waits, close the file, give its lock back."""
+        await self._writer.close()
+        await self._runner.close()
+        await self._readers.close()
+        self._connection.close()
+        self._lock.release()
+
+    def abandon(self) -> None:
+        """Drop what is not committed, as a crash would; for runners that are inline."""
+        self._writer.abandon()
+        self._readers.let_go()
+        self._connection.close()
+        self._lock.release()
+
+
+class FileLock:
+    """The lock file beside a database: whoever holds it is the only server on it."""
+
+    def __init__(self, path: Path) -> None:
+        """Raises `StoreUnavailable` when another process holds it."""
+        self._file = os.open(path.with_name(path.name + ".lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, _PRIVATE)
+        try:
+            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as fault:
+            os.close(self._file)
+            raise StoreUnavailable(f"another inferpool server is using {path}: stop it first") from fault
+
+    def release(self) -> None:
+        """Let the next server in. The file stays: removing it could lock two servers in."""
+        os.close(self._file)
+
+
+async def open_sqlite(
+    path: Path,
+    *,
+    clock: Clock,
+    runner: Runner,
+    readers: Sequence[Runner],
+    options: SqliteOptions | None = None,
+) -> SqlitePair:
+    """Open the file for writing, made and migrated as needed; its connections run where the runners say.
+
+    Raises `StoreUnavailable` when another server uses it, a newer release has claimed it, or it cannot be opened.
+    """
+    chosen = options or SqliteOptions()
+    with contextlib.ExitStack() as undo:
+        lock = _lock(path)
+        undo.callback(lock.release)
+        connection = connect(path, clock)
+        undo.callback(connection.close)
+        await runner.run(partial(_prepare, connection, chosen.release))
+        looking = SqliteReaders(path, clock, readers)
+        undo.pop_all()
+    return SqlitePair((connection, runner), Writer(connection, runner), looking, lock, chosen)
+
+
+async def open_sqlite_reader(
+    path: Path, *, clock: Clock, readers: Sequence[Runner], release: str | None = None
+) -> SqliteReaders:
+    """Open the file only to look, beside a running server or without one.
+
+    Raises `StoreUnavailable` when there is no such store, or a newer release has claimed it.
+    """
+    looking = SqliteReaders(path, clock, readers)
+    try:
+        await looking.reader.check(release or version("inferpool"))
+    except StoreUnavailable:
+        looking.let_go()
+        raise
+    return looking
+
+
+def _lock(path: Path) -> FileLock:
+    """Take the lock; then make the file, for nobody else to read, unless it is there."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(path)
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, _PRIVATE))
+    except OSError as fault:
+        raise StoreUnavailable(f"{path} cannot be opened: {fault.strerror}") from fault
+    return lock
+
+
+async def _prepare(connection: Connection, release: str) -> None:
+    await migrate(connection, load_migrations(_DIALECT), release)
+    await connection.begin()
+    await connection.write("forget_servers", [()])
+    await connection.commit()

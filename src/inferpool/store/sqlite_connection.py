@@ -1,0 +1,146 @@
+"""A connection to one SQLite file, on the port of `connection.py`."""
+
+import sqlite3
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final, TypeVar
+from urllib.parse import quote
+
+import msgspec
+
+from inferpool.core.clock import Clock
+from inferpool.core.errors import Conflict, InvalidRequest, RequestError, StoreUnavailable
+from inferpool.store.connection import Row, RowRefused
+from inferpool.store.statements import Statement, load_statements
+
+T = TypeVar("T", bound=msgspec.Struct)
+
+_UNSTORABLE: Final = (sqlite3.IntegrityError, sqlite3.DataError, OverflowError, UnicodeEncodeError)
+_TAKEN: Final = (sqlite3.SQLITE_CONSTRAINT_PRIMARYKEY, sqlite3.SQLITE_CONSTRAINT_UNIQUE)
+_SETTINGS: Final = (
+    "page_size",
+    "auto_vacuum",
+    "journal_mode",
+    "synchronous",
+    "journal_size_limit",
+    "secure_delete",
+    "busy_timeout",
+    "cache_size",
+)
+_READER_SETTINGS: Final = ("busy_timeout", "cache_size", "query_only")
+
+
+class SqliteConnection:
+    """Runs each row of a batch by itself: SQLite has no arrays. None of its coroutines ever suspends."""
+
+    def __init__(self, driver: sqlite3.Connection) -> None:
+        self._driver = driver
+        self._cursor = driver.cursor()
+        self._texts = load_statements("sqlite")
+
+    async def begin(self) -> None:
+        """Begin a writing transaction; one that a fault left open is undone before."""
+        await self.rollback()
+        await self.write("begin", [()])
+
+    async def commit(self) -> None:
+        """Write the log, wait until the disk has it."""
+        await self.write("commit", [()])
+
+    async def rollback(self) -> None:
+        """Undo the transaction; a full disk may have done that already."""
+        if self._driver.in_transaction:
+            await self.write("rollback", [()])
+
+    async def read(self, statement: Statement[T], rows: Sequence[Row]) -> list[T]:
+        """See the port."""
+        text, execute = self._texts[statement.name], self._cursor.execute
+        with translated():
+            found = [values for row in rows for values in execute(text, row).fetchall()]
+        return [statement.decode(values) for values in found]
+
+    async def change(self, name: str, rows: Sequence[Row]) -> list[bool]:
+        """See the port. The driver counts for statements that begin with INSERT, UPDATE or DELETE (not WITH)."""
+        text, execute = self._texts[name], self._cursor.execute
+        with translated():
+            return [execute(text, row).rowcount > 0 for row in rows]
+
+    async def write(self, name: str, rows: Sequence[Row]) -> None:
+        """See the port."""
+        with translated():
+            if len(rows) == 1:
+                self._cursor.execute(self._texts[name], rows[0])
+            elif rows:
+                self._cursor.executemany(self._texts[name], rows)
+
+    async def script(self, text: str) -> None:
+        """See the port. The driver's own way of running scripts would commit first."""
+        with translated():
+            for statement in _split(text):
+                self._cursor.execute(statement)
+
+    async def shrink(self) -> None:
+        """Give free pages at the file's end back, a small step at a time."""
+        with translated():
+            self._cursor.execute(self._texts["free_pages"]).fetchall()
+
+    def close(self) -> None:
+        """Close the file; what was not committed is undone."""
+        self._driver.close()
+
+
+def connect(path: Path, clock: Clock) -> SqliteConnection:
+    """The writing connection. Raises `StoreUnavailable`."""
+    return _connect(f"file:{quote(str(path))}?mode=rwc", clock, _SETTINGS)
+
+
+def connect_reader(path: Path, clock: Clock) -> SqliteConnection:
+    """A connection that only looks, beside a running server or without one. Raises `StoreUnavailable`."""
+    return _connect(f"file:{quote(str(path))}?mode=ro", clock, _READER_SETTINGS)
+
+
+def _connect(address: str, clock: Clock, settings: Sequence[str]) -> SqliteConnection:
+    texts = load_statements("sqlite")
+    with translated():
+        # Transactions are begun by name; whoever hands the connection to a thread uses it there alone.
+        driver = sqlite3.connect(
+            address, uri=True, isolation_level=None, check_same_thread=False, cached_statements=len(texts)
+        )
+        driver.create_function("now_us", 0, clock.now_us, deterministic=True)
+        for name in settings:
+            driver.execute(texts[name]).fetchall()
+    return SqliteConnection(driver)
+
+
+def _split(script: str) -> Iterator[str]:
+    statement = ""
+    for line in script.splitlines(keepends=True):
+        statement += line
+        if sqlite3.complete_statement(statement):
+            yield statement
+            statement = ""
+
+
+@contextmanager
+def translated() -> Iterator[None]:
+    """The one border where the driver's faults become ours.
+
+    Raises `RowRefused` for a row that can never be stored, `StoreUnavailable` for a database that cannot work now.
+    """
+    try:
+        yield
+    except _UNSTORABLE as fault:
+        raise RowRefused(_refusal(fault)) from fault
+    except (sqlite3.OperationalError, sqlite3.InternalError) as fault:
+        raise StoreUnavailable(f"the database cannot work: {fault}") from fault
+    except sqlite3.DatabaseError as fault:
+        if isinstance(fault, sqlite3.ProgrammingError):
+            raise
+        raise StoreUnavailable(f"the database is damaged: {fault}") from fault
+
+
+def _refusal(fault: Exception) -> RequestError:
+    if isinstance(fault, sqlite3.IntegrityError) and fault.sqlite_errorcode in _TAKEN:
+        return Conflict(f"it exists already: {fault}")
+    return InvalidRequest(f"it cannot be stored: {fault}")

@@ -1,0 +1,63 @@
+"""What callers, owners, operators do to one task."""
+
+from inferpool.core.clock import Micros
+from inferpool.core.errors import Conflict, NotFound
+from inferpool.core.ids import TaskId
+from inferpool.core.lifecycle import Status
+from inferpool.store.connection import Connection
+from inferpool.store.protocol import Cancelled, Moved
+from inferpool.store.rows import CANCEL_LOOK, NOW, REPLAY, STATUS_OF
+
+
+async def now_us(connection: Connection) -> Micros:
+    """The database's clock."""
+    return (await connection.read(NOW, [()]))[0].now
+
+
+async def cancel(connection: Connection, task_id: TaskId) -> Cancelled:
+    """Cancel the task unless it has ended."""
+    looked = await connection.read(CANCEL_LOOK, [(task_id,)])
+    if not looked:
+        return Cancelled(await _status(connection, task_id), None)
+    moved = looked[0]
+    now = await now_us(connection)
+    if moved.session_id is not None:
+        history = (now, "cancelled", None, None, None, task_id, moved.attempt, moved.session_id)
+        await connection.write("end_attempt", [history])
+    await connection.write("cancel", [(now, task_id)])
+    return Cancelled(Status.CANCELLED, moved)
+
+
+async def replay(connection: Connection, task_id: TaskId, rank: float, expires_in: Micros) -> Moved:
+    """Queue an ended task anew. Raises `NotFound`, `Conflict`."""
+    now = await now_us(connection)
+    moved = await connection.read(REPLAY, [(rank, now, now + expires_in, expires_in, task_id)])
+    if moved:
+        return moved[0]
+    status = await _status(connection, task_id)
+    if status is None:
+        raise NotFound(f"there is no task {task_id}")
+    raise Conflict(f"the task is {status}: only one in error or cancelled can be replayed")
+
+
+async def purge(connection: Connection, task_id: TaskId) -> None:
+    """Delete an ended task with all that belongs to it. Raises `NotFound`, `Conflict`."""
+    if (await connection.change("delete_task", [(task_id,)]))[0]:
+        await forget(connection, [task_id])
+        return
+    status = await _status(connection, task_id)
+    if status is None:
+        raise NotFound(f"there is no task {task_id}")
+    raise Conflict(f"the task is {status}: cancel it before you purge it")
+
+
+async def forget(connection: Connection, task_ids: list[TaskId]) -> None:
+    """Delete what belonged to tasks that are gone."""
+    rows = [(task_id,) for task_id in task_ids]
+    await connection.write("delete_history", rows)
+    await connection.write("delete_stream", rows)
+
+
+async def _status(connection: Connection, task_id: TaskId) -> Status | None:
+    found = await connection.read(STATUS_OF, [(task_id,)])
+    return found[0].status if found else None

@@ -1,0 +1,78 @@
+"""One transaction of the writer: a batch's statements, its commit, its bisection around a bad row."""
+
+import contextlib
+from typing import Final
+
+from inferpool.core import failpoints
+from inferpool.core.errors import StoreUnavailable
+from inferpool.store import endings, enqueue
+from inferpool.store.connection import Connection, RowRefused
+from inferpool.store.operations import Batch, Waiting
+from inferpool.store.tasks import now_us
+
+_PASSING: Final = contextlib.suppress(StoreUnavailable)
+
+
+async def commit(connection: Connection, operations: list[Waiting]) -> None:
+    """Make the operations durable in one transaction; each keeps its outcome or its fault.
+
+    A bad row must not fail its batch: the halves are tried again, until it stands alone. When the database cannot work
+    at all, every operation has that as its fault, and nothing of them was kept.
+    """
+    try:
+        await _transact(connection, Batch(operations))
+    except StoreUnavailable as fault:
+        await _undo(connection)
+        for operation in operations:
+            operation.fault = fault
+    except Exception as fault:  # noqa: BLE001 - a defect in one operation must stop neither its batch nor the writer
+        await _undo(connection)
+        await _isolate(connection, operations, fault)
+
+
+async def _isolate(connection: Connection, operations: list[Waiting], fault: Exception) -> None:
+    if len(operations) == 1:
+        operations[0].fault = fault.error if isinstance(fault, RowRefused) else fault
+        return
+    middle = len(operations) // 2
+    await commit(connection, operations[:middle])
+    await commit(connection, operations[middle:])
+
+
+async def _undo(connection: Connection) -> None:
+    # A transaction that cannot even be undone is found, then undone, by the next `begin`.
+    with _PASSING:
+        await connection.rollback()
+
+
+async def _transact(connection: Connection, batch: Batch) -> None:
+    await connection.begin()
+    await _run(connection, batch)
+    _reach(batch, "before")
+    await connection.commit()
+    _reach(batch, "after")
+
+
+async def _run(connection: Connection, batch: Batch) -> None:
+    now = await now_us(connection)
+    if batch.starts:
+        await endings.start(connection, batch.starts, now)
+    if batch.completions:
+        await endings.complete(connection, batch.completions, now)
+    if batch.failures:
+        await endings.fail(connection, batch.failures, now)
+    if batch.retries:
+        await endings.retry(connection, batch.retries, now)
+    if batch.returns:
+        await endings.give_back(connection, batch.returns, now)
+    if batch.enqueues:
+        await enqueue.insert(connection, batch.enqueues, now)
+    for single in batch.singles:
+        await single.perform(connection)
+
+
+def _reach(batch: Batch, side: str) -> None:
+    if batch.enqueues:
+        failpoints.reach(f"enqueue.{side}_commit")
+    if batch.ends:
+        failpoints.reach(f"uplink.{side}_commit")
