@@ -94,9 +94,8 @@ def test_the_port_is_all_that_dispatch_may_see_of_the_store() -> None:
     port = contracts()["store-port"]
     assert port["source_modules"] == ["inferpool.dispatch", "inferpool.server"]
     store = ROOT / "src" / "inferpool" / "store"
-    modules = {f"inferpool.store.{path.stem}" for path in store.iterdir() if path.suffix == ".py" or path.is_dir()}
-    seen = {"inferpool.store.__init__", "inferpool.store.__pycache__", "inferpool.store.protocol"}
-    assert set(strings(port["forbidden_modules"])) == modules - seen
+    modules = {f"inferpool.store.{path.stem}" for path in python_files("src/inferpool/store") if path.parent == store}
+    assert set(strings(port["forbidden_modules"])) == modules - {"inferpool.store.__init__", "inferpool.store.protocol"}
 
 
 def test_core_is_kept_from_every_package_but_the_one_it_may_know() -> None:
