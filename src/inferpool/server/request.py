@@ -1,0 +1,134 @@
+"""One HTTP request with the way to answer it, cheap enough for the hot routes."""
+
+from typing import Final, TypeAlias, cast
+
+import msgspec
+
+from inferpool.core.errors import InvalidRequest, TooLarge
+from inferpool.core.ids import TaskId
+from inferpool.server.asgi import Headers, HttpScope, Receive, Scope, Send
+
+JSON: Final = b"application/json"
+EVENT_STREAM: Final[Headers] = [
+    (b"content-type", b"text/event-stream; charset=utf-8"),
+    (b"cache-control", b"no-cache"),
+    (b"x-accel-buffering", b"no"),
+]
+"""Headers of every event stream: no cache keeps it, no proxy collects it."""
+_BODILESS: Final = frozenset({204, 304})
+
+LOCAL_OWNER: Final = "local"
+"""Every caller, until tokens exist (spec section 2)."""
+
+
+class ClientGone(Exception):
+    """The client closed its connection: nobody is left to be answered."""
+
+
+class Reply(msgspec.Struct, frozen=True, kw_only=True):
+    """A whole answer."""
+
+    status: int = 200
+    body: bytes = b""
+    content_type: bytes = JSON
+    headers: list[tuple[str, str]] = []
+
+
+Params: TypeAlias = dict[str, str]
+
+
+class Request:
+    """A request; at most one answer is sent through it."""
+
+    __slots__ = (
+        "_receive",
+        "_send",
+        "headers",
+        "id",
+        "method",
+        "owner",
+        "params",
+        "path",
+        "query",
+        "started",
+        "task_id",
+    )
+
+    def __init__(self, scope: Scope, receive: Receive, send: Send, request_id: str) -> None:
+        http = cast("HttpScope", scope)
+        self._receive = receive
+        self._send = send
+        self.id = request_id
+        self.method = http["method"]
+        self.path = http["path"]
+        self.query = http["query_string"]
+        self.headers: dict[bytes, bytes] = dict(http["headers"])
+        self.params: Params = {}
+        self.owner = LOCAL_OWNER
+        self.task_id: TaskId | None = None
+        """The durable task that this request made, as soon as there is one."""
+        self.started = False
+        """The answer's head is sent: an error can no longer change it."""
+
+    async def body(self, limit: int) -> bytes:
+        """The whole body. Raises `TooLarge` above `limit` bytes, before reading it where its length was told."""
+        told = self.headers.get(b"content-length")
+        if told is not None and _length(told) > limit:
+            raise TooLarge(f"the body has {told.decode()} bytes; this server takes {limit}")
+        part, more = await self._part()
+        if not more:
+            return part
+        parts, size = [part], len(part)
+        while more:
+            part, more = await self._part()
+            parts.append(part)
+            size += len(part)
+            if size > limit:
+                raise TooLarge(f"the body has more than the {limit} bytes that this server takes")
+        return b"".join(parts)
+
+    async def _part(self) -> tuple[bytes, bool]:
+        message = await self._receive()
+        if message["type"] != "http.request":
+            raise ClientGone
+        return cast("bytes", message.get("body", b"")), bool(message.get("more_body"))
+
+    async def gone(self) -> None:
+        """Return when the client has closed its connection, or the answer is complete."""
+        while (await self._receive())["type"] != "http.disconnect":
+            pass
+
+    async def start(self, status: int, headers: Headers) -> None:
+        """Send the head of an answer."""
+        self.started = True
+        headers = [*headers, (b"x-request-id", self.id.encode())]
+        if self.task_id is not None:
+            headers.append((b"inferpool-task-id", self.task_id.encode()))
+        await self._send({"type": "http.response.start", "status": status, "headers": headers})
+
+    async def write(self, part: bytes, *, more: bool = True) -> None:
+        """Send a part of the answer's body; waits while the client reads slowly."""
+        await self._send({"type": "http.response.body", "body": part, "more_body": more})
+
+    async def answer(self, reply: Reply) -> None:
+        """Send a whole answer."""
+        body = b"" if reply.status in _BODILESS else reply.body
+        headers: Headers = []
+        if reply.status not in _BODILESS:
+            headers = [(b"content-type", reply.content_type), (b"content-length", b"%d" % len(body))]
+        headers += [(name.lower().encode(), header_value(value)) for name, value in reply.headers]
+        await self.start(reply.status, headers)
+        await self.write(body, more=False)
+
+
+def header_value(text: str) -> bytes:
+    """A value that may stand in a header, whatever an engine or a caller put into it."""
+    if text.isascii() and text.isprintable():
+        return text.encode()
+    return "".join(letter if letter.isascii() and letter.isprintable() else "?" for letter in text).encode()
+
+
+def _length(told: bytes) -> int:
+    if not told.isdigit():
+        raise InvalidRequest("Content-Length is not a number", param="Content-Length")
+    return int(told)

@@ -1,0 +1,128 @@
+"""Runs the application under uvicorn, from its ready line to the end of its shutdown."""
+
+import asyncio
+import signal
+import socket
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Final, Self
+
+import uvicorn
+
+from inferpool.core.errors import Forbidden
+from inferpool.dispatch.service import Dispatch
+from inferpool.server.app import build_app
+from inferpool.server.gate import ServerParts
+from inferpool.server.options import ServerOptions
+
+_SIGNALS: Final = (signal.SIGINT, signal.SIGTERM)
+_LOOPBACK: Final = frozenset({"127.0.0.1", "localhost", "::1"})
+_BACKLOG: Final = 2048
+
+
+def say(line: str) -> None:
+    """A line on standard output, at once: whoever started the process waits for it."""
+    sys.stdout.write(line + "\n")
+    sys.stdout.flush()
+
+
+async def serve(
+    dispatch: Dispatch, options: ServerOptions, parts: ServerParts, announce: Callable[[str], None] = say
+) -> None:
+    """Open the dispatch, serve it until SIGTERM or SIGINT, then shut down as spec section 9 says; it is closed afterwards.
+
+    While the dispatch opens, the port answers already: `/readyz` with 503. Raises `Forbidden` for an address that others
+    could reach, `OSError` when the port is taken.
+    """
+    listener = _listen(options)
+    server = _Uvicorn(_config(dispatch, options, parts))
+    with _Stop(server) as stop:
+        serving = asyncio.create_task(server.serve(sockets=[listener]), name="uvicorn")
+        try:
+            await dispatch.open()
+            announce(f"inferpool server ready at {_url(listener)}")
+            await asyncio.wait((stop.asked, serving), return_when=asyncio.FIRST_COMPLETED)
+            await _drain(dispatch, options, stop)
+        finally:
+            await dispatch.close()
+            server.should_exit = True
+            await serving
+
+
+async def _drain(dispatch: Dispatch, options: ServerOptions, stop: "_Stop") -> None:
+    """Let accepted calls end, unless a second signal says that nobody waits for them."""
+    draining = asyncio.create_task(dispatch.drain(options.drain_s), name="drain")
+    await asyncio.wait((draining, stop.insisted), return_when=asyncio.FIRST_COMPLETED)
+    if draining.done():
+        draining.result()
+    else:
+        draining.cancel()
+
+
+def _listen(options: ServerOptions) -> socket.socket:
+    if options.host not in _LOOPBACK:
+        raise Forbidden(
+            f"without tokens, inferpool listens only on this machine, not on {options.host!r}: use 127.0.0.1",
+            param="host",
+        )
+    family = socket.AF_INET6 if ":" in options.host else socket.AF_INET
+    return socket.create_server((options.host, options.port), family=family, backlog=_BACKLOG)
+
+
+def _url(listener: socket.socket) -> str:
+    name: tuple[str, int] = listener.getsockname()[:2]
+    return f"http://[{name[0]}]:{name[1]}" if ":" in name[0] else f"http://{name[0]}:{name[1]}"
+
+
+def _config(dispatch: Dispatch, options: ServerOptions, parts: ServerParts) -> uvicorn.Config:
+    return uvicorn.Config(
+        build_app(dispatch, options, parts),
+        http="httptools",
+        ws="none",
+        lifespan="off",
+        log_config=None,
+        log_level="critical",
+        access_log=False,
+        proxy_headers=False,
+        server_header=False,
+        date_header=False,
+        backlog=_BACKLOG,
+        timeout_keep_alive=options.keep_alive_s,
+        timeout_graceful_shutdown=options.farewell_s,
+    )
+
+
+class _Uvicorn(uvicorn.Server):
+    """Uvicorn without its own signal handlers: they close the listener first, and with it the workers' way in."""
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Leave the signals alone."""
+        yield
+
+
+class _Stop:
+    """The signals that end the server: the first asks, the second insists."""
+
+    def __init__(self, server: uvicorn.Server) -> None:
+        self._server = server
+        self._loop = asyncio.get_running_loop()
+        self.asked: asyncio.Future[None] = self._loop.create_future()
+        self.insisted: asyncio.Future[None] = self._loop.create_future()
+
+    def __enter__(self) -> Self:
+        for number in _SIGNALS:
+            self._loop.add_signal_handler(number, self._signalled)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for number in _SIGNALS:
+            self._loop.remove_signal_handler(number)
+
+    def _signalled(self) -> None:
+        if not self.asked.done():
+            self.asked.set_result(None)
+        elif not self.insisted.done():
+            self.insisted.set_result(None)
+            self._server.force_exit = True

@@ -1,0 +1,80 @@
+"""`GET /api/v1/inference-tasks/{id}/stream`: any number of watchers, before, during, after the run."""
+
+from typing import Final
+
+import msgspec
+
+from inferpool.core.ids import TaskId
+from inferpool.core.lifecycle import TERMINAL
+from inferpool.core.stream import Place
+from inferpool.core.task import StoredTask
+from inferpool.dispatch.strand import Chunks, Ended, Outcome, Restarted
+from inferpool.server.inference_tasks import find
+from inferpool.server.presence import Presence
+from inferpool.server.pump import pump
+from inferpool.server.query import Query, path_id
+from inferpool.server.request import EVENT_STREAM, Reply, Request
+from inferpool.server.site import Site
+from inferpool.wire.tasks import EndSeen, frame_end, frame_numbered, frame_reset, read_event_id, show_row, show_task
+
+_ALL_SEEN: Final = 2**31
+"""A place behind every chunk of an attempt whose end was seen."""
+
+_encode: Final = msgspec.json.Encoder().encode
+
+
+async def stream(site: Site, request: Request) -> Reply | None:
+    """Chunks with the id `ATTEMPT-SEQ`, then the end with the row; `Last-Event-ID` resumes without loss or repeat."""
+    task_id = TaskId(path_id(request, "task_id", "task"))
+    Query(request)
+    told = request.headers.get(b"last-event-id")
+    last = None if not told else read_event_id(told.decode("latin-1"))
+    stored = await find(site, request, task_id)
+    if isinstance(last, EndSeen):
+        if stored.row.status in TERMINAL and stored.row.attempt == last.attempt:
+            return Reply(status=204)  # nothing more will come: an EventSource stops at this
+        last = Place(last.attempt, _ALL_SEEN)
+    watcher = await site.dispatch.feed.watch(task_id, last)
+    try:
+        with Presence(request):
+            await request.start(200, list(EVENT_STREAM))
+            await pump(request, watcher, NativeFraming(site, stored), site.options.comment_s)
+    finally:
+        watcher.close()
+    return None
+
+
+class NativeFraming:
+    """Numbered chunks, `reset` where what was seen is void, the end under its status' name."""
+
+    __slots__ = ("_site", "_stored")
+
+    def __init__(self, site: Site, stored: StoredTask) -> None:
+        self._site = site
+        self._stored = stored
+
+    def chunks(self, seen: Chunks) -> bytes:
+        """Each payload under its own id."""
+        return frame_numbered(seen.attempt, seen.first_seq, seen.payloads)
+
+    def restarted(self, seen: Restarted) -> tuple[bytes, bool]:
+        """The watcher forgets what it saw, the stream goes on."""
+        return frame_reset(seen.attempt), False
+
+    async def ended(self, seen: Ended) -> bytes:
+        """The row as it is in the store; nothing when only the server ends: the watcher comes back with its last id."""
+        outcome = seen.outcome
+        if outcome.status not in TERMINAL:
+            return b""
+        stored = await self._site.dispatch.reader.task(self._stored.row.id)
+        if stored is None:
+            return frame_end(outcome.status, outcome.attempt, self._purged(outcome))
+        return frame_end(outcome.status, outcome.attempt, _encode(show_task(stored)))
+
+    def _purged(self, outcome: Outcome) -> bytes:
+        """The row as it was known, for one that was deleted before its end could be told."""
+        return _encode(
+            msgspec.structs.replace(
+                show_row(self._stored.row), status=outcome.status, attempt=outcome.attempt, error=outcome.fault
+            )
+        )

@@ -1,0 +1,150 @@
+"""The one table between the codes of errors, their HTTP status, the body that tells them.
+
+Spec section 2: every error, native ones too, is `{"error": {"message", "type", "param", "code"}}`. All four keys are always
+there, because the official clients read them.
+"""
+
+import math
+import re
+from collections.abc import Mapping
+from typing import Final
+
+import msgspec
+
+from inferpool.core.errors import (
+    Code,
+    InferpoolError,
+    InvalidRequest,
+    MethodNotAllowed,
+    SessionReplaced,
+    TaskFailed,
+    Unavailable,
+    WaitTimeout,
+)
+from inferpool.core.ids import TaskId
+
+TASK_HEADER: Final = "Inferpool-Task-Id"
+RETRY_HEADER: Final = "x-should-retry"
+"""`false` overrides the official clients' own rule, which runs a failed call three times."""
+
+STATUSES: Final[Mapping[Code, int]] = {
+    Code.INVALID_REQUEST: 400,
+    Code.UNAUTHENTICATED: 401,
+    Code.FORBIDDEN: 403,
+    Code.NOT_FOUND: 404,
+    Code.MODEL_NOT_FOUND: 404,
+    Code.METHOD_NOT_ALLOWED: 405,
+    Code.CONFLICT: 409,
+    Code.NAME_IN_USE: 409,
+    Code.SESSION_REPLACED: 409,
+    Code.SESSION_INACTIVE: 409,
+    Code.PROTOCOL_UNSUPPORTED: 409,
+    Code.TOO_LARGE: 413,
+    Code.UNSUPPORTED_MEDIA_TYPE: 415,
+    Code.RATE_LIMITED: 429,
+    Code.CANCELLED: 499,
+    Code.INTERNAL: 500,
+    Code.ENGINE_ERROR: 502,
+    Code.ENGINE_AUTH: 502,
+    Code.ENGINE_REDIRECT: 502,
+    Code.WORKER_LOST: 502,
+    Code.PROTOCOL_BROKEN: 502,
+    Code.LLM_UNAVAILABLE: 503,
+    Code.QUEUE_FULL: 503,
+    Code.SHUTTING_DOWN: 503,
+    Code.STORE_UNAVAILABLE: 503,
+    Code.WAIT_TIMEOUT: 504,
+    Code.ENGINE_TIMEOUT: 504,
+    Code.EXPIRED: 504,
+}
+
+_TYPES: Final[Mapping[int, str]] = {
+    401: "authentication_error",
+    403: "permission_error",
+    404: "not_found_error",
+    409: "conflict_error",
+    429: "rate_limit_error",
+    499: "cancelled_error",
+}
+"""OpenAI's word for a family of errors; other 4xx are `invalid_request_error`, all 5xx `server_error`."""
+
+_AT_PATH: Final = re.compile(r" - at `\$\.?([^`]*)`$|missing required field `([^`]+)`|unknown field `([^`]+)`")
+
+
+class ErrorDetail(msgspec.Struct, frozen=True, kw_only=True):
+    """What stands under `error`. `epoch` comes with `session_replaced` only: the stored one."""
+
+    message: str
+    type: str
+    param: str | None = None
+    code: str
+    epoch: int | msgspec.UnsetType = msgspec.UNSET
+
+
+class ErrorBody(msgspec.Struct, frozen=True):
+    """The body of every error."""
+
+    error: ErrorDetail
+
+
+class Problem(msgspec.Struct, frozen=True):
+    """An error as HTTP says it."""
+
+    status: int
+    body: bytes
+    headers: list[tuple[str, str]]
+
+
+_encode = msgspec.json.Encoder().encode
+
+
+def problem_of(error: InferpoolError, task_id: TaskId | None = None) -> Problem:
+    """The answer that tells `error`; `task_id` is the durable task that the failed call left behind, if any."""
+    known = error.task_id if isinstance(error, WaitTimeout | TaskFailed) else task_id
+    headers: list[tuple[str, str]] = [] if known is None else [(TASK_HEADER, known)]
+    if isinstance(error, Unavailable):
+        headers.append(("Retry-After", str(max(1, math.ceil(error.retry_after_s)))))
+    if isinstance(error, MethodNotAllowed):
+        headers.append(("Allow", ", ".join(error.allowed)))
+    if known is not None or error.code is Code.CONFLICT:
+        # With a task behind it, asking again would make a second one; a conflict stays one.
+        headers.append((RETRY_HEADER, "false"))
+    return Problem(STATUSES[error.code], error_body(error), headers)
+
+
+def error_body(error: InferpoolError) -> bytes:
+    """The body alone: also what an error frame of a stream carries in its `data:`."""
+    epoch = error.epoch if isinstance(error, SessionReplaced) else msgspec.UNSET
+    return _encode(
+        ErrorBody(
+            ErrorDetail(
+                message=error.message, type=type_of(error.code), param=error.param, code=error.code.value, epoch=epoch
+            )
+        )
+    )
+
+
+def type_of(code: Code) -> str:
+    """The `type` that goes with a code."""
+    status = STATUSES[code]
+    return _TYPES.get(status, "server_error" if status >= 500 else "invalid_request_error")
+
+
+def malformed(error: Exception) -> InvalidRequest:
+    """What a body that msgspec refused did wrong, with the field's path as `param`.
+
+    `error` is a `msgspec.DecodeError` (its message names the byte), a `ValidationError` (the field) or a `RecursionError`.
+    """
+    if isinstance(error, RecursionError):
+        return InvalidRequest("the body is nested too deeply")
+    if not isinstance(error, msgspec.ValidationError):
+        return InvalidRequest(f"the body is not valid JSON: {error}")
+    return InvalidRequest(f"the body does not fit: {error}", param=_param(str(error)))
+
+
+def _param(message: str) -> str | None:
+    """The path of the field that a `ValidationError` speaks of, as `metadata[...]` or `request.model`."""
+    parts = list(_AT_PATH.finditer(message))
+    path = next((match[1] for match in parts if match[1]), "")
+    field = next((match[2] or match[3] for match in parts if match[2] or match[3]), "")
+    return ".".join(part for part in (path, field) if part) or None
