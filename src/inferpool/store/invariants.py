@@ -34,7 +34,8 @@ class Rule(msgspec.Struct, frozen=True):
 
 class _Finding(msgspec.Struct, frozen=True):
     subject: str
-    detail: str
+    detail: str | None
+    """None where the breach itself left a field empty that the detail names."""
 
 
 class _Page(msgspec.Struct, frozen=True):
@@ -124,7 +125,7 @@ class Survey:
         for rule in rules:
             statement = Statement(f"check_{rule.name}", _Finding)
             findings = await self._connection.read(statement, [bounds])
-            found += [Violation(rule.name, one.subject, one.detail) for one in findings]
+            found += [Violation(rule.name, one.subject, one.detail or "") for one in findings]
         return found
 
 

@@ -159,7 +159,7 @@ WHERE tasks.id > ?1 AND tasks.id <= ?2 AND tasks.lost_by IS NOT NULL
 
 -- name: check_holder
 -- Whoever holds a row is a session that is there, active.
-SELECT tasks.id AS subject, tasks.status || ' by ' || tasks.claimed_by || ', '
+SELECT tasks.id AS subject, tasks.status || ' by ' || coalesce(tasks.claimed_by, 'nobody') || ', '
     || iif(sessions.id IS NULL, 'no such session', 'inactive') AS detail
 FROM tasks
 LEFT JOIN sessions ON sessions.id = tasks.claimed_by

@@ -1,0 +1,84 @@
+"""The command line as a whole: its commands, what becomes of their errors."""
+
+import sys
+from collections.abc import Sequence
+from importlib.metadata import version
+from typing import Annotated, Final
+
+import typer
+from typer.exceptions import Abort, TyperException
+
+from inferpool.cli import cancel, describe, doctor, get, serve, tail, worker
+from inferpool.cli.exits import EXIT_CODES, ExitCode, complain
+from inferpool.client.transport import TransportError
+from inferpool.core.errors import InferpoolError
+from inferpool.settings import SettingError
+
+app = typer.Typer(
+    name="inferpool",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120},
+    epilog="Start here:\n\n$ inferpool serve\n\n$ inferpool worker --engine http://127.0.0.1:8000\n\n"
+    "then point any OpenAI client at http://127.0.0.1:8010/v1.\n\n" + EXIT_CODES,
+)
+for group in (serve, worker):
+    app.add_typer(group.app)
+app.add_typer(get.app, name="get")
+app.add_typer(describe.app, name="describe")
+for group in (tail, cancel, doctor):
+    app.add_typer(group.app)
+
+_REMEDY: Final = "is `inferpool serve` running there? give another address by --server or INFERPOOL_SERVER"
+
+
+def _version(*, wanted: bool) -> None:
+    if wanted:
+        sys.stdout.write(f"inferpool {version('inferpool')}\n")
+        raise typer.Exit(ExitCode.DONE)
+
+
+@app.callback()
+def inferpool(
+    shown: Annotated[
+        bool,
+        typer.Option(
+            "--version", help="print the version", callback=lambda value: _version(wanted=value), is_eager=True
+        ),
+    ] = False,
+) -> None:
+    """A durable queue between LLM callers and the machines that run the models."""
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Run one command; gives its exit code. An error of ours, or of the machine, is one line, never a traceback."""
+    try:
+        ended: object = app(list(arguments), prog_name="inferpool", standalone_mode=False)
+    except (KeyboardInterrupt, Abort):
+        return ExitCode.STOPPED
+    except BrokenPipeError:
+        sys.stderr.close()  # whoever read our output left: nothing is wrong
+        return ExitCode.FAILED
+    except (TyperException, SettingError) as error:
+        complain(_told(error))
+        return ExitCode.USAGE
+    except (InferpoolError, TransportError, OSError) as error:
+        complain(_told(error))
+        return ExitCode.FAILED
+    return ended if isinstance(ended, int) else ExitCode.DONE
+
+
+def _told(error: Exception) -> str:
+    """What went wrong, with what to do."""
+    if isinstance(error, TyperException):
+        return f"{error.format_message()} (inferpool --help tells more)"
+    if isinstance(error, TransportError):
+        return f"{error}; {_REMEDY}"
+    if isinstance(error, OSError):
+        return " ".join(part for part in (error.filename, error.strerror or str(error)) if isinstance(part, str))
+    return str(error)
+
+
+def main() -> None:
+    """The console command."""
+    sys.exit(run(sys.argv[1:]))

@@ -1,0 +1,89 @@
+"""`inferpool get`: lists, or one thing as a line of a list."""
+
+from collections.abc import Sequence
+from functools import partial
+from typing import Annotated, TypeAlias, TypeVar
+
+import msgspec
+import typer
+
+from inferpool.cli.exits import EXIT_CODES
+from inferpool.cli.output import Output, OutputFlag, Shape, plain, print_things, print_value
+from inferpool.cli.remote import LimitFlag, ServerFlag, ask
+from inferpool.cli.shapes import LLMS, SESSIONS, TASKS
+from inferpool.client.native import NativeClient, Query
+from inferpool.core.lifecycle import Status
+
+T = TypeVar("T", bound=msgspec.Struct)
+
+app = typer.Typer(
+    no_args_is_help=True, help="List tasks, llms or sessions.", epilog=f"$ inferpool get tasks\n\n{EXIT_CODES}"
+)
+
+StatusFlag: TypeAlias = Annotated[list[Status] | None, typer.Option("--status", help="only these states (repeatable)")]
+PoolFlag: TypeAlias = Annotated[str | None, typer.Option("--pool", help="only tasks that stand in this pool")]
+LlmFlag: TypeAlias = Annotated[str | None, typer.Option("--llm", help="only tasks that name this llm")]
+
+
+def found(one: T | None, many: Sequence[T], shape: Shape[T], output: Output | None) -> None:
+    """Print one thing by itself, or a list."""
+    if one is not None and output in {Output.JSON, Output.YAML}:
+        print_value(plain(one), output or Output.JSON)
+    else:
+        print_things(many if one is None else [one], shape, output)
+
+
+@app.command(
+    "tasks",
+    epilog="Examples:\n\n$ inferpool get tasks --status pending --status running\n\n"
+    "$ inferpool get tasks --pool qwen3 -o wide\n\n"
+    "$ inferpool get tasks --status pending -o name | xargs -n1 inferpool cancel\n\n" + EXIT_CODES,
+)
+def tasks(
+    name: Annotated[str | None, typer.Argument(metavar="[ID]", help="one task instead of the list")] = None,
+    status: StatusFlag = None,
+    pool: PoolFlag = None,
+    llm: LlmFlag = None,
+    limit: LimitFlag = 100,
+    output: OutputFlag = None,
+    server: ServerFlag = None,
+) -> None:
+    """List tasks, the newest first."""
+    if name is not None:
+        one = ask(server, partial(NativeClient.task, task_id=name))
+        return found(one, [], TASKS, output)
+    query: Query = {"status": [state.value for state in status or []], "pool": pool, "llm": llm}
+    found(None, ask(server, partial(NativeClient.tasks, query=query, limit=limit)), TASKS, output)
+    return None
+
+
+@app.command(
+    "llms",
+    epilog="Examples:\n\n$ inferpool get llms\n\n$ inferpool get llms qwen3@office -o yaml\n\n" + EXIT_CODES,
+)
+def llms(
+    name: Annotated[str | None, typer.Argument(metavar="[NAME]", help="one llm instead of the list")] = None,
+    limit: LimitFlag = 100,
+    output: OutputFlag = None,
+    server: ServerFlag = None,
+) -> None:
+    """List llms by name."""
+    one = None if name is None else ask(server, partial(NativeClient.llm, name=name))
+    many = ask(server, partial(NativeClient.llms, limit=limit)) if name is None else []
+    found(one, many, LLMS, output)
+
+
+@app.command(
+    "sessions",
+    epilog="Examples:\n\n$ inferpool get sessions -o wide\n\n" + EXIT_CODES,
+)
+def sessions(
+    name: Annotated[str | None, typer.Argument(metavar="[ID]", help="one session instead of the list")] = None,
+    limit: LimitFlag = 100,
+    output: OutputFlag = None,
+    server: ServerFlag = None,
+) -> None:
+    """List the workers' sessions, the newest first."""
+    one = None if name is None else ask(server, partial(NativeClient.session, session_id=name))
+    many = ask(server, partial(NativeClient.sessions, limit=limit)) if name is None else []
+    found(one, many, SESSIONS, output)

@@ -1,0 +1,50 @@
+"""`inferpool worker`: the process beside an engine."""
+
+from typing import Annotated
+
+import typer
+
+from inferpool.cli.exits import EXIT_CODES
+from inferpool.settings import load
+
+app = typer.Typer()
+
+
+@app.command(
+    "worker",
+    epilog="Examples:\n\n$ inferpool worker --server https://pool.example.com --engine http://127.0.0.1:8000\n\n"
+    "$ inferpool worker --engine http://127.0.0.1:11434 --model qwen3:8b --model llama3.2 --slots 2\n\n"
+    "Other settings come from INFERPOOL_… variables or inferpool.toml: docs/reference/settings.md lists them.\n\n"
+    + EXIT_CODES,
+)
+def worker(
+    server: Annotated[
+        list[str] | None,
+        typer.Option("--server", metavar="URL", help="the server (several are equal) [default: http://127.0.0.1:8010]"),
+    ] = None,
+    engine: Annotated[
+        list[str] | None,
+        typer.Option("--engine", metavar="URL", help="an OpenAI-compatible engine, with or without /v1 (repeatable)"),
+    ] = None,
+    name: Annotated[str | None, typer.Option("--name", help="this worker's name [default: the host's]")] = None,
+    model: Annotated[
+        list[str] | None, typer.Option("--model", help="publish only this model of the engine (repeatable)")
+    ] = None,
+    pool: Annotated[
+        str | None, typer.Option("--pool", help="publish into this pool [default: one named like the model]")
+    ] = None,
+    slots: Annotated[
+        int | None, typer.Option("--slots", help="requests at once [default: what the engine tells, else 4]")
+    ] = None,
+) -> None:
+    """Run a worker: it connects to the server, publishes the engine's models, runs what it is given.
+
+    It needs no open port. A server or an engine that is not there yet is waited for. Ctrl-C or SIGTERM lets running
+    answers finish for 30 s; a second one ends it at once, what is finished but not delivered stays on disk.
+    """
+    import uvloop
+
+    from inferpool.compose import run_worker
+
+    flags = {"server": server, "engine": engine, "name": name, "model": model, "pool": pool, "slots": slots}
+    uvloop.run(run_worker(load(flags)))

@@ -1,0 +1,260 @@
+"""The composition root: the one file that knows every part, with the real clock, chance, disk, network behind it.
+
+Everything below is handed these from here, so that the same code runs in a simulation.
+"""
+
+import asyncio
+import contextlib
+import os
+import random
+import secrets
+import signal
+import socket
+import sys
+import time
+from functools import partial
+from importlib.metadata import version
+from typing import Final
+
+import structlog
+import uuid_utils
+from structlog.typing import FilteringBoundLogger, Processor
+
+from inferpool.client.http import AiohttpTransport, HttpOptions
+from inferpool.client.server import Patience
+from inferpool.core import failpoints
+from inferpool.core.clock import Micros, micros
+from inferpool.core.ids import ServerId
+from inferpool.dispatch.options import DispatchOptions
+from inferpool.dispatch.service import Dispatch, Parts
+from inferpool.server.gate import ServerParts
+from inferpool.server.options import ServerOptions
+from inferpool.server.run import serve
+from inferpool.settings import (
+    ServeSettings,
+    SettingError,
+    Settings,
+    SharedSettings,
+    WorkerSettings,
+    check_host,
+    database_path,
+    state_path,
+)
+from inferpool.store.runners import ThreadRunner
+from inferpool.store.sqlite import SqlitePair, open_sqlite
+from inferpool.worker.disk import StateFolder
+from inferpool.worker.log import Log as WorkerLog
+from inferpool.worker.parts import OutboxOptions, WorkerOptions, WorkerParts
+from inferpool.worker.run import Worker
+
+READERS: Final = 2
+"""Threads that read the store; SQLite's readers never wait for its writer."""
+ENGINE_KEEP_ALIVE_S: Final = 2.0
+"""Engines close unused connections after as little as 5 s; a request must not race that."""
+
+new_secret: Final = partial(secrets.token_urlsafe, 32)
+"""Makes 256 random bits as text."""
+
+
+class WallClock:
+    """The machine's own clock."""
+
+    def now_us(self) -> Micros:
+        """See `Clock`."""
+        return time.time_ns() // 1000
+
+
+def new_id() -> str:
+    """A UUIDv7, larger than every one made before in this process."""
+    return str(uuid_utils.uuid7())
+
+
+# ---- the server -------------------------------------------------------------------------------------------------------
+
+
+async def run_server(settings: Settings) -> None:
+    """Serve until SIGTERM or Ctrl-C.
+
+    Raises `SettingError`, `StoreUnavailable` (another server uses the file, say), `OSError` for a port that is taken.
+    """
+    check_host(settings.serve.host)
+    path = database_path(settings.serve.database_url)
+    log = make_log(settings.shared)
+    arm_failpoint(settings.shared.failpoint)
+    pair = await open_sqlite(
+        path,
+        clock=WallClock(),
+        runner=ThreadRunner("inferpool-writer"),
+        readers=[ThreadRunner(f"inferpool-reader-{number}") for number in range(READERS)],
+    )
+    try:
+        log.info("open: there are no tokens, so whoever uses this machine may use this server", database=str(path))
+        dispatch = make_dispatch(pair, settings.serve, log)
+        await serve(dispatch, server_options(settings.serve), ServerParts(new_id=new_id, log=log))
+    finally:
+        await pair.close()
+
+
+def make_dispatch(pair: SqlitePair, settings: ServeSettings, log: FilteringBoundLogger) -> Dispatch:
+    """The use cases over an open store, under a server id of their own."""
+    parts = Parts(clock=WallClock(), new_id=new_id, new_secret=new_secret, jitter=random.Random(), log=log)
+    return Dispatch(pair.store, pair.reader, dispatch_options(settings), parts, ServerId(new_id()))
+
+
+def server_options(settings: ServeSettings) -> ServerOptions:
+    """The settings of the HTTP side."""
+    return ServerOptions(
+        host=settings.host.strip("[]"),
+        port=settings.port,
+        max_body_bytes=settings.max_body_bytes,
+        headers_wait_s=settings.headers_wait_s,
+        comment_s=settings.comment_s,
+        drain_s=settings.drain_s,
+    )
+
+
+def dispatch_options(settings: ServeSettings) -> DispatchOptions:
+    """The settings of the use cases; what the database's clock decides in its microseconds."""
+    return DispatchOptions(
+        grace_s=settings.grace_s,
+        heartbeat_s=settings.heartbeat_s,
+        silence_s=settings.silence_s,
+        ping_s=settings.ping_s,
+        slot_release_s=settings.slot_release_s,
+        poll_s=settings.poll_s,
+        beat_s=settings.beat_s,
+        sweep_s=settings.sweep_s,
+        sweep_limit=settings.sweep_limit,
+        wait_limit_s=settings.wait_limit_s,
+        run_limit=micros(settings.run_limit_s),
+        stale_after=micros(settings.stale_after_s),
+        forget_after=micros(settings.forget_after_s),
+        keep_tasks=micros(settings.keep_tasks_s),
+        keep_chunks=micros(settings.keep_chunks_s),
+        keep_keys=micros(settings.keep_keys_s),
+        queue_tasks=settings.queue_tasks,
+        queue_bytes=settings.queue_bytes,
+        stream_bytes=settings.stream_bytes,
+        feed_bytes=settings.feed_bytes,
+    )
+
+
+# ---- the worker -------------------------------------------------------------------------------------------------------
+
+
+async def run_worker(settings: Settings) -> None:
+    """Work until SIGTERM or Ctrl-C, then leave; a second signal ends it at once: what waits is on disk.
+
+    Raises `SettingError`, `Conflict` when another worker of that name runs here, what `Worker.run` raises.
+    """
+    options = worker_options(settings)
+    log = make_worker_log(settings.shared, options.name)
+    arm_failpoint(settings.shared.failpoint)
+    folder = StateFolder(state_path(settings.worker.state_folder) / f"worker-{options.name}")
+    server, engine = AiohttpTransport(), AiohttpTransport(HttpOptions(keep_alive_s=ENGINE_KEEP_ALIVE_S))
+    parts = WorkerParts(server, engine, folder, new_id, new_secret, WallClock(), random.Random(), log)
+    try:
+        await _until_signalled(Worker(options, parts))
+    finally:
+        await engine.close()
+        await server.close()
+        folder.close()
+
+
+def worker_options(settings: Settings) -> WorkerOptions:
+    """The settings of a worker. Raises `SettingError` without an engine."""
+    own = settings.worker
+    if not own.engine:
+        raise SettingError("engine: none is given; say where it is, such as --engine http://127.0.0.1:8000")
+    return WorkerOptions(
+        name=own.name or socket.gethostname(),
+        version=version("inferpool"),
+        server_urls=settings.shared.server,
+        engine_urls=own.engine,
+        models=own.model,
+        pool=own.pool,
+        slots=own.slots,
+        probe_s=own.probe_s,
+        probe_timeout_s=own.probe_timeout_s,
+        silence_s=own.engine_silence_s,
+        leave_s=own.leave_s,
+        flush_s=own.flush_s,
+        outbox=_outbox_options(own),
+        patience=Patience(answer_s=own.answer_s, channel_s=own.channel_s),
+    )
+
+
+def _outbox_options(settings: WorkerSettings) -> OutboxOptions:
+    return OutboxOptions(shelve_after_s=settings.shelve_after_s, disk_retry_s=settings.disk_retry_s)
+
+
+async def _until_signalled(worker: Worker) -> None:
+    loop = asyncio.get_running_loop()
+    working = asyncio.ensure_future(worker.run())
+    leaving = asyncio.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, _signalled, worker, leaving, working)
+    try:
+        with contextlib.suppress(asyncio.CancelledError):
+            await working
+    finally:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.remove_signal_handler(number)
+
+
+def _signalled(worker: Worker, leaving: asyncio.Event, working: asyncio.Future[None]) -> None:
+    """The first signal begins the leave, the second ends it."""
+    if leaving.is_set():
+        working.cancel()
+    leaving.set()
+    worker.leave()
+
+
+# ---- what both need ---------------------------------------------------------------------------------------------------
+
+
+def make_log(settings: SharedSettings) -> FilteringBoundLogger:
+    """A log on the error output. Whoever writes to it never hands in a prompt, an answer, a secret."""
+    level = structlog.make_filtering_bound_logger(settings.log_level)
+    log: FilteringBoundLogger = structlog.wrap_logger(structlog.PrintLogger(sys.stderr), processors=_steps(settings), wrapper_class=level).bind()
+    return log
+
+
+def make_worker_log(settings: SharedSettings, name: str) -> WorkerLog:
+    """The same log, each line with the worker's name."""
+    level = structlog.make_filtering_bound_logger(settings.log_level)
+    log: WorkerLog = structlog.wrap_logger(
+        structlog.PrintLogger(sys.stderr), processors=_steps(settings), wrapper_class=level, worker=name
+    ).bind()
+    return log
+
+
+def _steps(settings: SharedSettings) -> list[Processor]:
+    """From an event to a line."""
+    last: Processor = structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())
+    if settings.log_format == "json":
+        last = structlog.processors.JSONRenderer()
+    return [structlog.processors.add_log_level, structlog.processors.TimeStamper(fmt="iso", utc=True), last]
+
+
+def arm_failpoint(setting: str | None) -> None:
+    """Let the process stop itself where `NAME[:N]` says. Raises `SettingError` for a place that does not exist."""
+    if setting is None:
+        return
+    name, colon, count = setting.partition(":")
+    try:
+        failpoints.arm(name, StopAt(int(count) if colon else 1))
+    except ValueError as error:
+        raise SettingError(f"failpoint: {setting!r} is not NAME or NAME:N: {error}") from error
+
+
+class StopAt:
+    """Stops this process, as SIGSTOP does, the N-th time that it is called: a test looks, then kills or goes on."""
+
+    def __init__(self, count: int) -> None:
+        self._left = count
+
+    def __call__(self) -> None:
+        self._left -= 1
+        if self._left == 0:
+            os.kill(os.getpid(), signal.SIGSTOP)
