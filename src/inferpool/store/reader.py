@@ -153,6 +153,6 @@ def _first(found: list[T]) -> T | None:
 
 def _conditions(which: TaskFilter) -> list[Value]:
     """Each condition's parameter twice: to ask whether it is given, then to compare."""
-    statuses = json_text([status.value for status in which.statuses]) if which.statuses else None
+    statuses = json_text(which.statuses) if which.statuses else None
     given = (statuses, which.pool, which.llm, which.agent, which.from_us, which.to_us)
     return [value for condition in given for value in (condition, condition)]

@@ -4,7 +4,7 @@
 
 CREATE TABLE tasks (
     id TEXT NOT NULL PRIMARY KEY,
-    status TEXT NOT NULL CHECK (status IN ('pending', 'claimed', 'running', 'completed', 'error', 'cancelled')),
+    status TEXT NOT NULL,
     lane TEXT NOT NULL,
     pool_name TEXT,
     llm_name TEXT,
@@ -12,12 +12,14 @@ CREATE TABLE tasks (
     tier TEXT,
     endpoint TEXT NOT NULL,
     streaming INTEGER NOT NULL CHECK (streaming IN (0, 1)),
-    priority TEXT NOT NULL CHECK (priority IN ('priority', 'default', 'flex', 'batch')),
+    priority TEXT NOT NULL CHECK (
+        priority = 'default' OR priority = 'batch' OR priority = 'flex' OR priority = 'priority'
+    ),
     rank REAL NOT NULL,
     ready INTEGER NOT NULL CHECK (ready IN (0, 1)),
     owner TEXT NOT NULL,
     agent TEXT,
-    mode TEXT NOT NULL CHECK (mode IN ('wait', 'live', 'never')),
+    mode TEXT NOT NULL CHECK (mode = 'wait' OR mode = 'live' OR mode = 'never'),
     attempt INTEGER NOT NULL CHECK (attempt >= 0),
     tries INTEGER NOT NULL CHECK (tries BETWEEN 0 AND max_tries),
     max_tries INTEGER NOT NULL CHECK (max_tries BETWEEN 1 AND 100),
@@ -47,31 +49,49 @@ CREATE TABLE tasks (
     -- The bodies stand last, so that whoever reads a row without them never follows it into its overflow pages.
     request BLOB NOT NULL,
     response BLOB,
-    CHECK ((status IN ('claimed', 'running')) = (claimed_by IS NOT NULL)),
-    CHECK ((status IN ('claimed', 'running')) = (deadline IS NOT NULL)),
-    CHECK ((status IN ('completed', 'error', 'cancelled')) = (completed_at IS NOT NULL)),
-    CHECK ((status = 'error') = (error_code IS NOT NULL)),
-    CHECK (status <> 'pending' OR (claimed_at IS NULL AND stream_started_at IS NULL)),
-    CHECK (status NOT IN ('claimed', 'running') OR (claimed_at IS NOT NULL AND claimed_llm IS NOT NULL AND attempt > 0)),
-    CHECK (status <> 'completed' OR (response_status IS NOT NULL AND response IS NOT NULL)),
-    CHECK (status = 'pending' OR (ready = 1 AND lost_by IS NULL)),
-    CHECK (lost_by IS NULL OR ready = 1)
+    -- A line a state: what must stand in its rows, what must not. (Comparisons rather than lists: SQLite builds a
+    -- table for each IN of more than two, at every write.)
+    CHECK (
+        CASE status
+            WHEN 'pending' THEN
+                claimed_by IS NULL AND claimed_at IS NULL AND deadline IS NULL AND stream_started_at IS NULL
+                AND completed_at IS NULL AND error_code IS NULL AND (lost_by IS NULL OR ready = 1)
+            WHEN 'claimed' THEN
+                claimed_by IS NOT NULL AND claimed_at IS NOT NULL AND deadline IS NOT NULL AND claimed_llm IS NOT NULL
+                AND attempt > 0 AND ready = 1 AND lost_by IS NULL AND completed_at IS NULL AND error_code IS NULL
+                AND stream_started_at IS NULL
+            WHEN 'running' THEN
+                claimed_by IS NOT NULL AND claimed_at IS NOT NULL AND deadline IS NOT NULL AND claimed_llm IS NOT NULL
+                AND attempt > 0 AND ready = 1 AND lost_by IS NULL AND completed_at IS NULL AND error_code IS NULL
+                AND stream_started_at IS NOT NULL
+            WHEN 'completed' THEN
+                claimed_by IS NULL AND deadline IS NULL AND lost_by IS NULL AND ready = 1 AND completed_at IS NOT NULL
+                AND error_code IS NULL AND response_status IS NOT NULL AND response IS NOT NULL
+            WHEN 'error' THEN
+                claimed_by IS NULL AND deadline IS NULL AND lost_by IS NULL AND ready = 1 AND completed_at IS NOT NULL
+                AND error_code IS NOT NULL
+            WHEN 'cancelled' THEN
+                claimed_by IS NULL AND deadline IS NULL AND lost_by IS NULL AND ready = 1 AND completed_at IS NOT NULL
+                AND error_code IS NULL
+            ELSE 0
+        END
+    )
 ) STRICT;
 
 -- Order: the claim walks this, one lane at a time.
 CREATE INDEX tasks_waiting ON tasks (lane, rank, id) WHERE status = 'pending' AND ready = 1;
 -- The one-second poll for back-offs that are over.
 CREATE INDEX tasks_backing_off ON tasks (available_at) WHERE status = 'pending' AND ready = 0;
--- What a session holds.
-CREATE INDEX tasks_held ON tasks (claimed_by) WHERE status IN ('claimed', 'running');
+-- What a session holds (claimed_by stands in held rows only).
+CREATE INDEX tasks_held ON tasks (claimed_by) WHERE claimed_by IS NOT NULL;
 -- What a session lost and may still deliver; without it a registration reads the whole backlog.
 CREATE INDEX tasks_lost ON tasks (lost_by) WHERE lost_by IS NOT NULL;
 -- Calls that would not queue: few of them are ever pending, and the one-second poll looks for them.
 CREATE INDEX tasks_impatient ON tasks (id) WHERE status = 'pending' AND mode <> 'wait';
--- The sweeps.
+-- The sweeps (a deadline stands in held rows only, completed_at in ended ones).
 CREATE INDEX tasks_expiring ON tasks (expires_at) WHERE status = 'pending';
-CREATE INDEX tasks_overdue ON tasks (deadline) WHERE status IN ('claimed', 'running');
-CREATE INDEX tasks_ended ON tasks (completed_at) WHERE status IN ('completed', 'error', 'cancelled');
+CREATE INDEX tasks_overdue ON tasks (deadline) WHERE deadline IS NOT NULL;
+CREATE INDEX tasks_ended ON tasks (completed_at) WHERE completed_at IS NOT NULL;
 -- The lists.
 CREATE INDEX tasks_of_owner ON tasks (owner, id);
 CREATE INDEX tasks_of_agent ON tasks (agent) WHERE agent IS NOT NULL;
@@ -93,7 +113,10 @@ CREATE TABLE attempts (
     llm_name TEXT,
     started_at INTEGER NOT NULL,
     ended_at INTEGER NOT NULL,
-    ending TEXT NOT NULL CHECK (ending IN ('completed', 'failed', 'retried', 'reverted', 'returned', 'cancelled')),
+    ending TEXT NOT NULL CHECK (
+        ending = 'completed' OR ending = 'failed' OR ending = 'retried' OR ending = 'reverted'
+        OR ending = 'returned' OR ending = 'cancelled'
+    ),
     counted INTEGER NOT NULL CHECK (counted IN (0, 1)),
     code TEXT,
     message TEXT,
