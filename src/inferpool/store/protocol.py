@@ -157,8 +157,8 @@ class Cancelled(msgspec.Struct, frozen=True):
     moved: Moved | None
 
 
-class Store(Protocol):
-    """Every change of a row.
+class TaskStore(Protocol):
+    """The verbs of a task.
 
     The verbs of the hot path are plain functions: the operation is in the writer's hands when they return, the future
     resolves once it is durable. So a batch of them shares one commit without a task each.
@@ -199,6 +199,10 @@ class Store(Protocol):
         """Delete an ended task with its history, chunks. Raises `NotFound`, or `Conflict` while it lives."""
         ...
 
+
+class SessionStore(Protocol):
+    """What sessions do: register, bind, leave, get lost."""
+
     async def register(self, registration: Registration) -> Registered:
         """Raises `Forbidden` (wrong secret or subject), `SessionReplaced`, `NameInUse`; then nothing changed."""
         ...
@@ -220,6 +224,10 @@ class Store(Protocol):
     ) -> None:
         """Publish what a worker says of one of its llms; nothing when the session moved on."""
         ...
+
+
+class Upkeep(Protocol):
+    """What no caller asks for: heartbeats, rules that fall due, clean-up. Each call is one transaction."""
 
     async def beat(self, server_id: ServerId, sessions: Sequence[SessionId]) -> None:
         """Write the heartbeat of the server with those of the sessions it heard since the last beat."""
@@ -262,6 +270,10 @@ class Store(Protocol):
     async def write_clocks(self, clocks: Sequence[tuple[str, float]]) -> None:
         """Keep the lanes' virtual times; a stored one never falls."""
         ...
+
+
+class Store(TaskStore, SessionStore, Upkeep, Protocol):
+    """Every change of a row."""
 
 
 class SessionLoss(msgspec.Struct, frozen=True, kw_only=True):
