@@ -93,7 +93,7 @@ class Intake:
         claim = None
         if slot is not None:
             session, llm = slot
-            parts.scheduler.reserve(session, session.engines[llm.engine])
+            session.reserve(session.engines[llm.engine])
             claim = ClaimFor(
                 session_id=session.id,
                 epoch=session.epoch,
@@ -119,7 +119,7 @@ class Intake:
         else:
             parts.backlog.entered(routing.lane, len(task.request))
         if slot is not None:
-            parts.scheduler.release(slot[0], slot[0].engines[slot[1].engine])
+            slot[0].release(slot[0].engines[slot[1].engine])
         if not failed:
             parts.scheduler.kick(routing.lane)
 

@@ -31,7 +31,8 @@ class LiveSession:
         self.paused = 0
         """Registrations or losses under way: nothing new is claimed."""
         self.gone = False
-        self._busy = 0
+        self.busy = 0
+        """Statements under way that may give it tasks."""
         self._quiet = asyncio.Event()
         self._quiet.set()
 
@@ -40,20 +41,28 @@ class LiveSession:
         """Whether it can be given work now."""
         return self.channel is not None and not (self.leaving or self.paused or self.gone)
 
-    def begin_claim(self) -> None:
-        """A statement that may give this session tasks is under way."""
-        self._busy += 1
+    def reserve(self, engine: Engine, slots: int = 1) -> None:
+        """Promise free slots of an engine to a statement under way."""
+        self.busy += 1
         self._quiet.clear()
+        engine.reserved += slots
 
-    def end_claim(self) -> None:
-        """It is through, its tasks are held."""
-        self._busy -= 1
-        if not self._busy:
+    def release(self, engine: Engine, slots: int = 1) -> None:
+        """The statement is through; what it got is held by now."""
+        engine.reserved -= slots
+        self.busy -= 1
+        if not self.busy:
             self._quiet.set()
 
     async def quiet(self) -> None:
         """Until no claim is under way: then memory knows all that the rows say of this session."""
         await self._quiet.wait()
+
+    def retire(self) -> None:
+        """Another registration has its place, or it is lost: its channel ends."""
+        self.gone = True
+        if self.channel is not None:
+            self.channel.close()
 
     def unwritten(self) -> list[HeldAttempt]:
         """Attempts whose frames never left: losing them costs no try."""

@@ -14,10 +14,10 @@ from inferpool.dispatch.background import Log
 from inferpool.dispatch.backlog import Backlog
 from inferpool.dispatch.catalog import Catalog
 from inferpool.dispatch.live import LiveSession
+from inferpool.dispatch.losses import Losses
 from inferpool.dispatch.moves import Moves
 from inferpool.dispatch.options import DispatchOptions
 from inferpool.dispatch.scheduler import Scheduler
-from inferpool.dispatch.sessions import SessionDesk
 from inferpool.dispatch.slots import Held, HeldState
 from inferpool.store.protocol import Store, StoreReader
 
@@ -31,7 +31,7 @@ class PollParts(msgspec.Struct, frozen=True, kw_only=True):
     backlog: Backlog
     scheduler: Scheduler
     moves: Moves
-    desk: SessionDesk
+    losses: Losses
     options: DispatchOptions
     log: Log
 
@@ -76,10 +76,10 @@ class Poll:
             if session.channel is not None and now - session.heard_at > options.silence_s:
                 session.channel.lost()
             if session.lost_at is not None and now - session.lost_at > options.grace_s:
-                await self._parts.desk.lose(session, counts=not session.leaving)
+                await self._parts.losses.lose(session, counts=not session.leaving)
         if now - self._started_at > options.grace_s:
-            for orphan in list(self._parts.desk.orphans.values()):
-                await self._parts.desk.lose_orphan(orphan)
+            for orphan in list(self._parts.losses.orphans.values()):
+                await self._parts.losses.lose_orphan(orphan)
 
     async def _slots(self) -> None:
         """Slots whose worker never said `stopped` to its cancel."""

@@ -1,9 +1,7 @@
 """Who gets what: tasks to free slots, at once where one is free, in turn where many wait."""
 
 import asyncio
-import base64
 from functools import partial
-from typing import Final
 
 import msgspec
 
@@ -13,13 +11,11 @@ from inferpool.core.task import ClaimedTask, NewTask
 from inferpool.dispatch.backlog import Backlog
 from inferpool.dispatch.catalog import Catalog
 from inferpool.dispatch.feed import Feed
+from inferpool.dispatch.frames import cancel_frame, claimed_at_once, infer_frame
 from inferpool.dispatch.live import LiveSession, lanes_of
 from inferpool.dispatch.options import DispatchOptions
 from inferpool.dispatch.slots import Engine, Held, HeldState
 from inferpool.store.protocol import Claim, LanesWant, Settlement, Spoken, Store
-from inferpool.wire.sessions import INLINE_REQUEST_LIMIT, CancelRun, Infer, encode_frame
-
-_SECOND_US: Final = 1_000_000
 
 
 class SchedulerParts(msgspec.Struct, frozen=True, kw_only=True):
@@ -63,33 +59,9 @@ class Scheduler:
     def _contended(self, llm: Llm) -> bool:
         return any(self._backlog.mark_of(lane) for lane in lanes_of(llm))
 
-    def reserve(self, session: LiveSession, engine: Engine) -> None:
-        """One slot is promised to an enqueue under way."""
-        session.begin_claim()
-        engine.reserved += 1
-
-    def release(self, session: LiveSession, engine: Engine) -> None:
-        """The enqueue is through, with or without the slot."""
-        session.end_claim()
-        engine.reserved -= 1
-
     def hand_over(self, session: LiveSession, llm_name: str, task: NewTask, attempt: int) -> None:
         """A task that was stored as claimed at once goes to its worker."""
-        routing = task.routing
-        claimed = ClaimedTask(
-            task_id=task.id,
-            attempt=attempt,
-            llm_name=llm_name,
-            lane=routing.lane,
-            endpoint=task.endpoint,
-            request=task.request,
-            content_type=task.content_type,
-            headers=task.headers,
-            streaming=task.streaming,
-            priority=task.priority,
-            rank=task.rank,
-            owner=task.owner,
-        )
+        claimed = claimed_at_once(task, llm_name, attempt)
         self._dispatch(session, claimed)
 
     def _dispatch(self, session: LiveSession, task: ClaimedTask) -> None:
@@ -101,32 +73,7 @@ class Scheduler:
         if session.channel is None or session.gone:
             self._give_back(session, held)
             return
-        session.channel.push(self._infer_frame(session, task), held)
-
-    def _infer_frame(self, session: LiveSession, task: ClaimedTask) -> bytes:
-        request = request_base64 = request_url = None
-        if len(task.request) > INLINE_REQUEST_LIMIT:
-            request_url = f"/api/v1/sessions/{session.id}/requests/{task.task_id}/{task.attempt}"
-        else:
-            try:
-                request = task.request.decode()
-            except UnicodeDecodeError:
-                request_base64 = base64.b64encode(task.request).decode()
-        return encode_frame(
-            Infer(
-                task_id=task.task_id,
-                attempt=task.attempt,
-                llm_name=task.llm_name,
-                endpoint=task.endpoint,
-                content_type=task.content_type,
-                headers=task.headers,
-                request=request,
-                request_base64=request_base64,
-                request_url=request_url,
-                streaming=task.streaming,
-                run_s=self._options.run_limit / _SECOND_US,
-            )
-        )
+        session.channel.push(infer_frame(session.id, task, self._options.run_limit), held)
 
     # ---- filling -------------------------------------------------------------------------------------------------
 
@@ -160,8 +107,7 @@ class Scheduler:
         if not (session.open and free > 0 and lanes) or engine.claiming or self._feed.size > self._options.feed_bytes:
             return
         engine.claiming = True
-        engine.reserved += free
-        session.begin_claim()
+        session.reserve(engine, free)
         claim = Claim(
             session_id=session.id,
             epoch=session.epoch,
@@ -195,13 +141,12 @@ class Scheduler:
         future: "asyncio.Future[list[ClaimedTask]]",
     ) -> None:
         engine.claiming = False
-        engine.reserved -= free
         failed = future.cancelled() or future.exception() is not None
         tasks = [] if failed else future.result()
         self._backlog.claimed(tasks)
         for task in tasks:
             self._dispatch(session, task)
-        session.end_claim()
+        session.release(engine, free)
         if failed:
             return  # the lanes keep their marks: the poll tries again
         if len(tasks) < free and session.open:
@@ -229,7 +174,7 @@ class Scheduler:
         """The cancel frame; without a channel it waits for the next bind."""
         if session.channel is not None:
             held.stopping_at = asyncio.get_running_loop().time()
-            session.channel.push(encode_frame(CancelRun(task_id=held.task_id, attempt=held.attempt)))
+            session.channel.push(cancel_frame(held.task_id, held.attempt))
 
     def give_back_unwritten(self, session: LiveSession) -> None:
         """The channel broke: what it had not taken goes back to the queue, at no cost."""

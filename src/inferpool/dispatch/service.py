@@ -12,6 +12,7 @@ from inferpool.dispatch.backlog import Backlog
 from inferpool.dispatch.catalog import Catalog
 from inferpool.dispatch.feed import Feed
 from inferpool.dispatch.intake import Intake, IntakeParts
+from inferpool.dispatch.losses import Losses
 from inferpool.dispatch.moves import Moves
 from inferpool.dispatch.options import DispatchOptions
 from inferpool.dispatch.poll import Heartbeat, Poll, PollParts
@@ -50,6 +51,7 @@ class Dispatch:
         self._backlog = Backlog(options)
         self.scheduler = Scheduler(self._scheduler_parts(parts))
         self._moves = Moves(self.catalog, self._backlog, self.feed, self.scheduler, self.background)
+        self._losses = Losses(store, reader, self.catalog, self._moves, parts.log, server_id=server_id)
         self.intake = Intake(self._intake_parts(parts))
         self.desk = SessionDesk(self._desk_parts(parts))
         poll_parts = self._poll_parts()
@@ -105,6 +107,7 @@ class Dispatch:
             scheduler=self.scheduler,
             moves=self._moves,
             uplink=uplink,
+            losses=self._losses,
             background=self.background,
             options=self.options,
             new_id=parts.new_id,
@@ -120,7 +123,7 @@ class Dispatch:
             backlog=self._backlog,
             scheduler=self.scheduler,
             moves=self._moves,
-            desk=self.desk,
+            losses=self._losses,
             options=self.options,
             log=self._log,
         )
@@ -135,22 +138,13 @@ class Dispatch:
         await self.heartbeat.beat()
         await self.catalog.recall(self.reader)
         await self._backlog.recall(self.reader)
-        await self._find_orphans()
+        await self._losses.find_orphans()
         self.background.spawn(self.scheduler.run(), "scheduler")
         self.background.spawn(self.heartbeat.run(), "heartbeat")
         self.background.spawn(self.poll.run(), "poll")
         for duty in self.sweeps.duties():
             self.background.spawn(self.sweeps.run(duty), f"sweep of {duty.name}")
         self.ready = True
-
-    async def _find_orphans(self) -> None:
-        """Sessions that were active when their server died may come back within the grace."""
-        before = None
-        while page := await self.reader.sessions(before, 1000):
-            for session in page:
-                if session.active and session.server_id != self._server_id:
-                    self.desk.orphans[session.id] = session
-            before = page[-1].id
 
     async def drain(self, timeout_s: float) -> None:
         """Take no new calls, wait until the accepted ones have their answers; session routes, reads stay open."""

@@ -11,7 +11,7 @@ import msgspec
 from inferpool.core.errors import Forbidden, NotFound, SessionInactive, SessionReplaced
 from inferpool.core.failpoints import reach
 from inferpool.core.ids import NewId, SessionId, TaskId
-from inferpool.core.session import HeldAttempt, Registration, Session
+from inferpool.core.session import HeldAttempt, Registration
 from inferpool.core.task import HeldTask, StoredTask
 from inferpool.dispatch.admission import check_registration
 from inferpool.dispatch.background import Background, Log
@@ -20,12 +20,13 @@ from inferpool.dispatch.catalog import Catalog
 from inferpool.dispatch.channel import Channel
 from inferpool.dispatch.feed import Feed
 from inferpool.dispatch.live import LiveSession, lanes_of
+from inferpool.dispatch.losses import Losses
 from inferpool.dispatch.moves import Moves
 from inferpool.dispatch.options import DispatchOptions
 from inferpool.dispatch.scheduler import Scheduler
 from inferpool.dispatch.slots import Held, HeldState
 from inferpool.dispatch.uplink import Uplink
-from inferpool.store.protocol import Registered, SessionLoss, Store, StoreReader
+from inferpool.store.protocol import Registered, Store, StoreReader
 from inferpool.wire.sessions import Event, PublishedLlm, RefusedEvent, RegisterReply, RegisterRequest, Resume
 
 
@@ -48,6 +49,7 @@ class DeskParts(msgspec.Struct, frozen=True, kw_only=True):
     scheduler: Scheduler
     moves: Moves
     uplink: Uplink
+    losses: Losses
     background: Background
     options: DispatchOptions
     new_id: NewId
@@ -61,8 +63,7 @@ class SessionDesk:
     def __init__(self, parts: DeskParts) -> None:
         self._parts = parts
         self._sessions = parts.catalog.sessions
-        self.orphans: dict[SessionId, Session] = {}
-        """Sessions of a dead server that have not registered here yet: they have the grace to do so."""
+        self._losses = parts.losses
 
     # ---- registering ---------------------------------------------------------------------------------------------
 
@@ -135,8 +136,9 @@ class SessionDesk:
             if (attempt.task_id, attempt.attempt) in running:
                 self._hold_dropped(session, attempt, old)
         self._sessions[session_id] = session
-        self.orphans.pop(session_id, None)
-        self._retire(old)
+        self._losses.orphans.pop(session_id, None)
+        if old is not None:
+            old.retire()
         self._parts.catalog.publish(registered.llms, session_id)
         self._parts.moves.apply(registered.moved)
         return session
@@ -158,12 +160,6 @@ class SessionDesk:
         held = Held(attempt.task_id, attempt.attempt, llm_name, session.engine_of(llm_name), strand)
         held.state, held.why, held.stopping_at = HeldState.STOPPING, "stale", self._now()
         session.hold(held)
-
-    def _retire(self, old: LiveSession | None) -> None:
-        if old is not None:
-            old.gone = True
-            if old.channel is not None:
-                old.channel.close()
 
     def _reply(self, session: LiveSession, made: str | None, registered: Registered) -> RegisterReply:
         options = self._parts.options
@@ -234,7 +230,7 @@ class SessionDesk:
         session.lost_at = self._now()
         self._parts.scheduler.give_back_unwritten(session)
         if session.leaving:
-            self._parts.background.spawn(self.lose(session, counts=False), "end of a leave")
+            self._parts.background.spawn(self._losses.lose(session, counts=False), "end of a leave")
 
     # ---- speaking ------------------------------------------------------------------------------------------------
 
@@ -264,7 +260,7 @@ class SessionDesk:
             raise NotFound("this session does not hold that attempt")
         return stored
 
-    # ---- leaving, loss -------------------------------------------------------------------------------------------
+    # ---- leaving -------------------------------------------------------------------------------------------------
 
     async def leave(self, who: Credentials | SessionId) -> None:
         """Begin the leave (repeatable): no new tasks; it ends when the channel closes. A bare id: an operator asks."""
@@ -279,62 +275,7 @@ class SessionDesk:
         await self._parts.store.leave(session.id, session.epoch)
         self._parts.catalog.deactivate(session.id)
         if session.channel is None:
-            await self.lose(session, counts=False)
-
-    async def lose(self, session: LiveSession, *, counts: bool) -> None:
-        """End a session whose grace or leave is over: what it held goes to others."""
-        session.paused += 1
-        try:
-            await session.quiet()
-            if session.gone or (session.channel is not None and not session.leaving):
-                return
-            moved = await self._parts.store.deactivate(
-                SessionLoss(
-                    session_id=session.id,
-                    epoch=session.epoch,
-                    server_id=self._parts.scheduler.server_id,
-                    silent_for=0,
-                    counts=counts,
-                    unwritten=session.unwritten(),
-                )
-            )
-        finally:
-            session.paused -= 1
-        if moved is not None:
-            self.forget(session)
-            self._parts.moves.apply(moved)
-            self._parts.log.warning("session lost", session_id=session.id, epoch=session.epoch, reverted=len(moved))
-
-    def forget(self, session: LiveSession) -> None:
-        """The session is inactive in the store: nothing of it counts here any more."""
-        self._retire(session)
-        if self._sessions.get(session.id) is session:
-            del self._sessions[session.id]
-            self._parts.catalog.deactivate(session.id)
-
-    async def lose_orphan(self, orphan: Session) -> None:
-        """A session of a dead server did not come back within the grace: a restart costs no try."""
-        moved = await self._parts.store.deactivate(
-            SessionLoss(
-                session_id=orphan.id,
-                epoch=orphan.epoch,
-                server_id=orphan.server_id,
-                silent_for=0,
-                counts=False,
-                unwritten=[],
-            )
-        )
-        self.orphans.pop(orphan.id, None)
-        if moved is not None:
-            self._parts.catalog.deactivate(orphan.id)
-            self._parts.moves.apply(moved)
-
-    async def reconcile(self) -> None:
-        """Forget sessions that a sweep (of this server or another) found silent: their workers register again."""
-        for session in list(self._sessions.values()):
-            row = await self._parts.reader.session(session.id)
-            if row is None or not row.active:
-                self.forget(session)
+            await self._losses.lose(session, counts=False)
 
     def _now(self) -> float:
         return asyncio.get_running_loop().time()

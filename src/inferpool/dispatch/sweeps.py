@@ -24,7 +24,7 @@ class Sweeps:
         self._reader = parts.reader
         self._catalog = parts.catalog
         self._moves = parts.moves
-        self._desk = parts.desk
+        self._losses = parts.losses
         self._options = parts.options
         self._log = parts.log
 
@@ -61,7 +61,7 @@ class Sweeps:
     async def _silent_sessions(self) -> int:
         moved = await self._store.deactivate_silent(self._options.stale_after, self._options.sweep_limit)
         self._moves.apply(moved)
-        await self._desk.reconcile()
+        await self._losses.reconcile()
         return len(moved)
 
     async def _old_sessions(self) -> int:

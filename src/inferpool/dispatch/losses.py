@@ -1,0 +1,89 @@
+"""The end of sessions: a leave, a grace that is over, a server that died, a sweep."""
+
+from inferpool.core.ids import ServerId, SessionId
+from inferpool.core.session import Session
+from inferpool.dispatch.background import Log
+from inferpool.dispatch.catalog import Catalog
+from inferpool.dispatch.live import LiveSession
+from inferpool.dispatch.moves import Moves
+from inferpool.store.protocol import SessionLoss, Store, StoreReader
+
+
+class Losses:
+    """Takes sessions out of service; what they held goes to others."""
+
+    def __init__(
+        self, store: Store, reader: StoreReader, catalog: Catalog, moves: Moves, log: Log, *, server_id: ServerId
+    ) -> None:
+        self._store = store
+        self._reader = reader
+        self._catalog = catalog
+        self._moves = moves
+        self._log = log
+        self._server_id = server_id
+        self.orphans: dict[SessionId, Session] = {}
+        """Sessions of a dead server that have not registered here yet: they have the grace to do so."""
+
+    async def find_orphans(self) -> None:
+        """Sessions that were active when their server died may come back within the grace."""
+        before = None
+        while page := await self._reader.sessions(before, 1000):
+            for session in page:
+                if session.active and session.server_id != self._server_id:
+                    self.orphans[session.id] = session
+            before = page[-1].id
+
+    async def lose(self, session: LiveSession, *, counts: bool) -> None:
+        """End a session whose grace or leave is over: what it held goes to others."""
+        session.paused += 1
+        try:
+            await session.quiet()
+            if session.gone or (session.channel is not None and not session.leaving):
+                return
+            moved = await self._store.deactivate(
+                SessionLoss(
+                    session_id=session.id,
+                    epoch=session.epoch,
+                    server_id=self._server_id,
+                    silent_for=0,
+                    counts=counts,
+                    unwritten=session.unwritten(),
+                )
+            )
+        finally:
+            session.paused -= 1
+        if moved is not None:
+            self.forget(session)
+            self._moves.apply(moved)
+            self._log.warning("session lost", session_id=session.id, epoch=session.epoch, reverted=len(moved))
+
+    def forget(self, session: LiveSession) -> None:
+        """The session is inactive in the store: nothing of it counts here any more."""
+        session.retire()
+        if self._catalog.sessions.get(session.id) is session:
+            del self._catalog.sessions[session.id]
+            self._catalog.deactivate(session.id)
+
+    async def lose_orphan(self, orphan: Session) -> None:
+        """A session of a dead server did not come back within the grace: a restart costs no try."""
+        moved = await self._store.deactivate(
+            SessionLoss(
+                session_id=orphan.id,
+                epoch=orphan.epoch,
+                server_id=orphan.server_id,
+                silent_for=0,
+                counts=False,
+                unwritten=[],
+            )
+        )
+        self.orphans.pop(orphan.id, None)
+        if moved is not None:
+            self._catalog.deactivate(orphan.id)
+            self._moves.apply(moved)
+
+    async def reconcile(self) -> None:
+        """Forget sessions that a sweep (of this server or another) found silent: their workers register again."""
+        for session in list(self._catalog.sessions.values()):
+            row = await self._reader.session(session.id)
+            if row is None or not row.active:
+                self.forget(session)
