@@ -135,8 +135,8 @@ class Model:
 
     def register(
         self, session_id: SessionId, holding: Collection[tuple[TaskId, int]], unwritten: Collection[tuple[TaskId, int]]
-    ) -> set[TaskId]:
-        """Register under the next epoch; gives what is resumed."""
+    ) -> None:
+        """Register under the next epoch: revert what is no longer listed, adopt what was lost, give up the rest."""
         epoch = self.sessions[session_id].epoch if session_id in self.sessions else 0
         self.sessions[session_id] = ModelSession(epoch + 1, self.now)
         for task_id in self.held(session_id):
@@ -151,7 +151,6 @@ class Model:
                 task.standing = msgspec.structs.replace(task.standing, lost_by=None, lost_counted=False)
             else:
                 assert self.do(task_id, Verb.ADOPT, Act(session=session_id, attempt=attempt))
-        return set(self.held(session_id))
 
     def held(self, session_id: SessionId) -> list[TaskId]:
         """What the session holds."""
@@ -162,14 +161,21 @@ class Model:
         standing = self.tasks[task_id].standing
         assert self.do(task_id, Verb.REVERT, Act(session=standing.claimed_by, attempt=standing.attempt, counts=counts))
 
-    def lose(self, session_id: SessionId, *, counts: bool) -> list[TaskId]:
-        """End an active session; gives what it held."""
+    def lose(self, session_id: SessionId, *, counts: bool = True) -> list[TaskId]:
+        """End an active session; gives what it held: after a leave it reverts without a try."""
         session = self.sessions[session_id]
-        session.active = session.leaving = False
         held = self.held(session_id)
         for task_id in held:
-            self.revert(task_id, counts=counts)
+            self.revert(task_id, counts=counts and not session.leaving)
+        session.active = session.leaving = False
         return held
+
+    def beat(self, heard: Sequence[SessionId]) -> None:
+        """Take in the heartbeats of the sessions that still are."""
+        for session_id in heard:
+            session = self.sessions.get(session_id)
+            if session is not None and session.active:
+                session.seen_at = self.now
 
     def silent(self, age: Micros) -> list[SessionId]:
         """The active sessions that were not heard for that long."""
