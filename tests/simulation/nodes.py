@@ -1,0 +1,327 @@
+"""The processes of a run: a server on its database file, workers on their folders, each of which can be killed.
+
+A crash drops the memory of a process: its coroutines never run again, its connections break, its store is shut first, so that
+nothing of it can write any more. What was committed, what stands in a folder, stays.
+"""
+
+import asyncio
+from functools import partial
+from pathlib import Path
+from random import Random
+from typing import TypeVar
+
+import msgspec
+
+from inferpool.client.server import Patience
+from inferpool.core.errors import SessionReplaced
+from inferpool.core.ids import ServerId
+from inferpool.dispatch.options import DispatchOptions
+from inferpool.dispatch.service import Dispatch, Parts
+from inferpool.server.app import build_app
+from inferpool.server.gate import ServerParts
+from inferpool.server.options import ServerOptions
+from inferpool.store.runners import Work, drive
+from inferpool.store.sqlite import SqlitePair, open_sqlite
+from inferpool.worker.options import OutboxOptions, WorkerOptions
+from inferpool.worker.parts import WorkerParts
+from inferpool.worker.run import Worker
+from tests.simulation.clock import SeededIds, SeededSecrets, VirtualClock
+from tests.simulation.disk import MemoryDisk, MemoryFolder
+from tests.simulation.laws import Laws
+from tests.simulation.log import TraceLog, WorkerLog
+from tests.simulation.loop import Process, VirtualLoop
+from tests.simulation.network import MemoryTransport, Network
+from tests.simulation.trace import Trace
+
+T = TypeVar("T")
+
+SERVER = "127.0.0.1:8010"
+
+
+class World(msgspec.Struct, frozen=True, kw_only=True):
+    """What all processes of a run share."""
+
+    loop: VirtualLoop
+    network: Network
+    trace: Trace
+    clock: VirtualClock
+    laws: Laws
+    seed: int
+    dispatch: DispatchOptions
+
+    def chance(self, name: str) -> Random:
+        """A source of randomness of its own for each part, so that one part's draws do not shift another's."""
+        return Random(f"{self.seed} {name}")
+
+
+class DelayedRunner:
+    """The store's runner: the work is done at once when its moment comes; the laws look at what it left."""
+
+    def __init__(self, world: World, chance: Random, slowest_s: float) -> None:
+        self._world = world
+        self._chance = chance
+        self._slowest_s = slowest_s
+        self.prompt = True
+        """While the store opens: a crash there is the same as one before it."""
+
+    async def run(self, work: Work[T]) -> T:
+        """Wait a little, work, wait a little: a crash falls before the commit, or between it and its news."""
+        if self.prompt:
+            return drive(work())
+        await asyncio.sleep(self._chance.uniform(0.0, self._slowest_s))
+        result = drive(work())
+        self._world.laws.look()
+        await asyncio.sleep(self._chance.uniform(0.0, self._slowest_s))
+        return result
+
+    async def close(self) -> None:
+        """Nothing is ever left to finish."""
+
+
+class ServerNode:
+    """One server, started again and again on the same file."""
+
+    def __init__(self, world: World, path: Path) -> None:
+        self._world = world
+        self._path = path
+        self._starts = 0
+        self._pair: SqlitePair | None = None
+        self.process = Process("server-0")
+        self.process.killed = True
+        self.dispatch: Dispatch | None = None
+        self.logs: list[TraceLog] = []
+
+    @property
+    def up(self) -> bool:
+        return not self.process.killed
+
+    def start(self) -> None:
+        """A new process on the file; the same address answers as soon as it is ready."""
+        if self.up:
+            return
+        self._starts += 1
+        self.process = Process(f"server-{self._starts}")
+        self._world.trace.note(self.process.name, "starts")
+        self.process.spawn(self._world.loop, self._boot(self.process), "boot")
+
+    async def _boot(self, process: Process) -> None:
+        world = self._world
+        log = TraceLog(world.trace, process.name)
+        self.logs.append(log)
+        new_id = SeededIds(world.clock, world.chance(process.name))
+        pair = await self._open(process)
+        parts = Parts(
+            clock=world.clock,
+            new_id=new_id,
+            new_secret=SeededSecrets(world.chance(f"{process.name} secrets")),
+            jitter=world.chance(f"{process.name} jitter"),
+            log=log,
+        )
+        self._pair = pair
+        self.dispatch = Dispatch(pair.store, pair.reader, world.dispatch, parts, ServerId(new_id()))
+        app = build_app(self.dispatch, ServerOptions(headers_wait_s=3.0, comment_s=4.0), ServerParts(new_id, log))
+        await self.dispatch.open()
+        world.network.serve(SERVER, app, process)
+        world.trace.note(process.name, "is ready")
+
+    async def _open(self, process: Process) -> SqlitePair:
+        world = self._world
+        writing = DelayedRunner(world, world.chance(f"{process.name} writer"), 0.004)
+        reading = DelayedRunner(world, world.chance(f"{process.name} reader"), 0.001)
+        pair = await open_sqlite(self._path, clock=world.clock, runner=writing, readers=[reading])
+        writing.prompt = reading.prompt = False
+        world.laws.look()
+        return pair
+
+    def kill(self) -> None:
+        """As SIGKILL."""
+        if not self.up:
+            return
+        world = self._world
+        world.trace.note(self.process.name, "is killed")
+        world.loop.kill_process(self.process)
+        world.network.refuse(SERVER)
+        world.network.vanish(self.process)
+        self._let_go()
+        world.laws.look()
+
+    def _let_go(self) -> None:
+        pair, self._pair, self.dispatch = self._pair, None, None
+        if pair is not None:
+            pair.abandon()
+
+    def stop(self) -> None:
+        """As SIGSTOP."""
+        self._world.trace.note(self.process.name, "is stopped")
+        self._world.loop.stop_process(self.process)
+
+    def resume(self) -> None:
+        """As SIGCONT."""
+        self._world.trace.note(self.process.name, "is continued")
+        self._world.loop.continue_process(self.process)
+
+    def fill_disk(self, *, full: bool) -> None:
+        """Let the database file not grow any more, or again."""
+        if self._pair is None or not self.up:
+            return
+        self._world.trace.note(self.process.name, f"disk full: {full}")
+        driver = self._pair._connection._driver
+        [(pages,)] = driver.execute("PRAGMA page_count").fetchall()
+        driver.execute(f"PRAGMA max_page_count = {pages if full else 1_000_000}").fetchall()
+
+    async def leave(self, drain_s: float) -> None:
+        """As SIGTERM: drain, close; the process ends by itself."""
+        world, process = self._world, self.process
+        process.spawn(world.loop, self._depart(process, drain_s), "departs")
+        while not process.killed:
+            await asyncio.sleep(0.05)
+
+    async def _depart(self, process: Process, drain_s: float) -> None:
+        world, dispatch, pair = self._world, self.dispatch, self._pair
+        world.trace.note(process.name, "drains")
+        if dispatch is not None and pair is not None:
+            await dispatch.drain(drain_s)
+            await dispatch.close()
+            await asyncio.sleep(0.5)  # the last bytes leave
+            world.network.refuse(SERVER)
+            await pair.close()
+            self._pair = self.dispatch = None
+        world.trace.note(process.name, "ends")
+        world.network.later(0.5, partial(self._ended, process))
+
+    def _ended(self, process: Process) -> None:
+        """Nothing of it may be left: what is, is told, then dropped."""
+        world = self._world
+        left = [task.get_name() for task in process.tasks]
+        timers = [str(timer) for timer in world.loop.timers_of(process)]
+        if left or timers:
+            world.laws.broken.append(f"{process.name} ended and left tasks {left}, timers {timers}")
+        world.loop.kill_process(process)
+        world.network.vanish(process)
+
+
+class WorkerNode:
+    """One worker beside its engine, started again and again on the same folder."""
+
+    def __init__(self, world: World, name: str, engine_url: str) -> None:
+        self._world = world
+        self._name = name
+        self._engine_url = engine_url
+        self._starts = 0
+        self._disk: MemoryDisk | None = None
+        self._transport: MemoryTransport | None = None
+        self.folder = MemoryFolder()
+        self.process = Process(f"{name}-0")
+        self.process.killed = True
+        self.worker: Worker | None = None
+        self.logs: list[WorkerLog] = []
+        self.replaced = False
+        """It ended by itself: another process used its session."""
+
+    @property
+    def up(self) -> bool:
+        return not self.process.killed
+
+    def start(self, *, empty: bool = False) -> None:
+        """A new process on the folder, or on an empty one."""
+        if self.up:
+            return
+        if empty:
+            self.folder.files.clear()
+        world = self._world
+        self._starts += 1
+        self.process = Process(f"{self._name}-{self._starts}")
+        world.trace.note(self.process.name, "starts on an empty folder" if empty else "starts")
+        self._disk = MemoryDisk(self.folder, world.chance(f"{self.process.name} disk"))
+        self._transport = world.network.transport(self.process)
+        log = WorkerLog(world.trace, self.process.name)
+        self.logs.append(log)
+        parts = WorkerParts(
+            server=self._transport,
+            engine=self._transport,
+            disk=self._disk,
+            new_id=SeededIds(world.clock, world.chance(self.process.name)),
+            new_secret=SeededSecrets(world.chance(f"{self.process.name} secrets")),
+            clock=world.clock,
+            jitter=world.chance(f"{self.process.name} jitter"),
+            log=log,
+        )
+        self.process.spawn(world.loop, self._run(self.process, parts), "runs")
+
+    def _options(self) -> WorkerOptions:
+        chance = self._world.chance(f"{self.process.name} options")
+        outbox = OutboxOptions(
+            batch_events=chance.choice((3, 500)),
+            waiting_chunks=chance.choice((5, 20_000)),
+            memory_bytes=chance.choice((300, 64_000_000)),
+            shelve_after_s=chance.choice((0.0, 0.05, 1.0)),
+        )
+        return WorkerOptions(
+            name=self._name,
+            server_urls=[f"http://{SERVER}"],
+            engine_urls=[self._engine_url],
+            slots=chance.choice((1, 2, 4)),
+            probe_s=5.0,
+            probe_timeout_s=5.0,
+            silence_s=8.0,
+            leave_s=5.0,
+            flush_s=5.0,
+            outbox=outbox,
+            patience=Patience(answer_s=5.0, channel_s=3 * self._world.dispatch.ping_s),
+        )
+
+    async def _run(self, process: Process, parts: WorkerParts) -> None:
+        worker = Worker(self._options(), parts)
+        self.worker = worker
+        try:
+            await worker.run()
+        except SessionReplaced as error:
+            self._world.trace.note(process.name, f"ends itself: {error}")
+            self.replaced = True
+        self._world.network.later(0.5, partial(self._ended, process))
+
+    def _ended(self, process: Process) -> None:
+        world = self._world
+        left = [task.get_name() for task in process.tasks]
+        timers = [str(timer) for timer in world.loop.timers_of(process)]
+        if left or timers:
+            world.laws.broken.append(f"{process.name} ended and left tasks {left}, timers {timers}")
+        self._end(process)
+
+    def kill(self) -> None:
+        """As SIGKILL."""
+        if self.up:
+            self._world.trace.note(self.process.name, "is killed")
+            self._end(self.process)
+
+    def _end(self, process: Process) -> None:
+        world = self._world
+        world.loop.kill_process(process)
+        if self._disk is not None and self._transport is not None:
+            self._disk.dead = self._transport.dead = True
+        world.network.vanish(process)
+        self.worker = None
+
+    def stop(self) -> None:
+        """As SIGSTOP."""
+        self._world.trace.note(self.process.name, "is stopped")
+        self._world.loop.stop_process(self.process)
+
+    def resume(self) -> None:
+        """As SIGCONT."""
+        self._world.trace.note(self.process.name, "is continued")
+        self._world.loop.continue_process(self.process)
+
+    async def leave(self) -> None:
+        """As SIGTERM: leave; the process ends by itself."""
+        process, worker = self.process, self.worker
+        if worker is None or process.killed:
+            return
+        self._world.trace.note(process.name, "leaves")
+        process.spawn(self._world.loop, _call(worker), "told to leave")
+        while not process.killed:
+            await asyncio.sleep(0.05)
+
+
+async def _call(worker: Worker) -> None:
+    worker.leave()

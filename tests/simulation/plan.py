@@ -1,0 +1,123 @@
+"""What one seed's run will suffer: its weather, its engines' moods, its troubles in order of their time."""
+
+from enum import Enum
+from random import Random
+
+import msgspec
+
+from inferpool.core.clock import DAY, HOUR, SECOND
+from inferpool.dispatch.options import DispatchOptions
+from tests.simulation.engine import Moods
+from tests.simulation.weather import Weather, storm
+
+TASKS = 40
+WORKERS = ("w1", "w2")
+
+
+class What(Enum):
+    """A trouble that befalls one process."""
+
+    KILL = "kill"
+    EMPTY = "kill, folder lost"
+    STOP = "stop"
+    FULL = "disk full"
+    LEAVE = "leave"
+    AWAY = "engine away"
+
+
+class Trouble(msgspec.Struct, frozen=True, order=True):
+    """From `at_s` on, for `lasts_s`, `what` befalls `who`."""
+
+    at_s: float
+    lasts_s: float
+    who: str
+    what: What
+
+
+class Plan(msgspec.Struct, frozen=True, kw_only=True):
+    """All that a seed decides before its run begins."""
+
+    seed: int
+    ends_s: float
+    """When everything is healed."""
+    weather: Weather
+    moods: Moods
+    troubles: list[Trouble]
+    dispatch: DispatchOptions
+
+    def __str__(self) -> str:
+        troubles = "".join(
+            f"\n  {one.at_s:7.3f} s {one.who}: {one.what.value} for {one.lasts_s:.3f} s" for one in self.troubles
+        )
+        return f"seed {self.seed}, healed at {self.ends_s:.1f} s\n  {self.weather}\n  {self.moods}{troubles}"
+
+
+def draw(seed: int) -> Plan:
+    """The plan of a seed."""
+    chance = Random(f"{seed} plan")
+    ends_s = chance.uniform(10.0, 30.0)
+    return Plan(
+        seed=seed,
+        ends_s=ends_s,
+        weather=storm(chance),
+        moods=_moods(chance),
+        troubles=sorted(_troubles(chance, ends_s), key=lambda trouble: trouble.at_s),
+        dispatch=_options(chance),
+    )
+
+
+def _moods(chance: Random) -> Moods:
+    return Moods(
+        busy=chance.choice((0.0, 0.0, 0.1)),
+        broken=chance.choice((0.0, 0.0, 0.1)),
+        breaks_off=chance.choice((0.0, 0.1)),
+        silent=chance.choice((0.0, 0.0, 0.05)),
+        pause_s=chance.choice((0.01, 0.1, 0.5)),
+        words=chance.choice((2, 8, 20)),
+    )
+
+
+def _options(chance: Random) -> DispatchOptions:
+    """The defaults, hurried: a run is short, so that many of them can be made."""
+    return DispatchOptions(
+        grace_s=4.0,
+        heartbeat_s=2.0,
+        silence_s=6.0,
+        ping_s=2.0,
+        slot_release_s=4.0,
+        beat_s=1.0,
+        sweep_s=10.0,
+        sweep_limit=chance.choice((1, 500)),
+        wait_limit_s=60.0,
+        run_limit=chance.choice((15 * SECOND, HOUR, HOUR)),
+        stale_after=30 * SECOND,
+        forget_after=chance.choice((20 * SECOND, 4 * HOUR)),
+        keep_tasks=7 * DAY,
+    )
+
+
+_OF_SERVER = ((What.KILL, 3, 1.0), (What.STOP, 1, 1.0), (What.FULL, 1, 1.0), (What.LEAVE, 1, 0.3))
+_OF_WORKERS = (
+    (What.KILL, 3, 1.0),
+    (What.STOP, 2, 1.0),
+    (What.FULL, 2, 0.3),
+    (What.AWAY, 1, 0.3),
+    (What.LEAVE, 1, 0.3),
+    (What.EMPTY, 1, 0.3),
+)
+"""What may happen, how often at most, how likely each time."""
+
+
+def _troubles(chance: Random, ends_s: float) -> list[Trouble]:
+    return [
+        _trouble(chance, ends_s, chance.choice(whom), what)
+        for whom, table in ((("server",), _OF_SERVER), (WORKERS, _OF_WORKERS))
+        for what, most, likely in table
+        for _ in range(chance.randint(0, most))
+        if chance.random() < likely
+    ]
+
+
+def _trouble(chance: Random, ends_s: float, who: str, what: What) -> Trouble:
+    longest_s = chance.choice((0.5, 3.0, 12.0))
+    return Trouble(chance.uniform(0.5, ends_s), chance.uniform(0.05, longest_s), who, what)

@@ -1,0 +1,62 @@
+"""What must be left of a run once everything is healed: nothing."""
+
+from inferpool.core.lifecycle import TERMINAL, Status
+from inferpool.dispatch.live import LiveSession
+from inferpool.dispatch.service import Dispatch
+from inferpool.worker.run import Worker
+from tests.simulation.engine import ScriptedEngine
+from tests.simulation.laws import Laws
+from tests.simulation.nodes import ServerNode, WorkerNode
+
+
+def unrest(laws: Laws, server: ServerNode, workers: list[WorkerNode], engines: list[ScriptedEngine]) -> list[str]:
+    """Everything that still waits, runs, or is remembered for no reason."""
+    found = [f"{laws.name(row.id)} is {row}" for row in laws.rows if Status(row.status) not in TERMINAL]
+    found += [f"{engine.name} runs {engine.running}" for engine in engines if engine.running]
+    if server.dispatch is None:
+        found.append("the server is down")
+    else:
+        found += _of_dispatch(server.dispatch)
+    for node in workers:
+        found += ["a worker is down"] if node.worker is None else _of_worker(node.worker)
+    return found
+
+
+def _of_dispatch(dispatch: Dispatch) -> list[str]:
+    found: list[str] = []
+    backlog, feed = dispatch.backlog, dispatch.feed
+    if backlog.count or backlog.size:
+        found.append(f"the backlog counts {backlog.count} tasks of {backlog.size} bytes")
+    if feed.size or feed._strands:
+        found.append(f"the feed holds {feed.size} bytes in {len(feed._strands)} strands")
+    if not dispatch.catalog.sessions:
+        found.append("no session is there")
+    if dispatch.losses.orphans:
+        found.append(f"{len(dispatch.losses.orphans)} orphans")
+    for session in dispatch.catalog.sessions.values():
+        found += _of_session(session)
+    return found
+
+
+def _of_session(session: LiveSession) -> list[str]:
+    engines = [
+        f"{engine.name}: {engine.used} used, {engine.reserved} reserved, claiming {engine.claiming}"
+        for engine in session.engines.values()
+        if engine.used or engine.reserved or engine.claiming
+    ]
+    held = [f"{held.task_id}/{held.attempt} is {held.state}" for held in session.held.values()]
+    paused = [f"session {session.id}: paused {session.paused}"] if session.paused else []
+    unbound = [f"session {session.id} has no channel"] if session.channel is None else []
+    return engines + held + paused + unbound
+
+
+def _of_worker(worker: Worker) -> list[str]:
+    outbox = worker._outbox
+    found = [f"the outbox holds {entry.key}" for entry in outbox.entries.values()]
+    if outbox.pressure.chunks or outbox.pressure.bytes or outbox.pressure.kept_bytes:
+        found.append(
+            f"the outbox counts {outbox.pressure.chunks} chunks, {outbox.pressure.bytes} + {outbox.pressure.kept_bytes} bytes"
+        )
+    if worker._attempts._running:
+        found.append(f"{len(worker._attempts._running)} attempts run")
+    return found
