@@ -1,0 +1,84 @@
+"""Watches one engine: what it serves, whether it is there."""
+
+import asyncio
+from collections.abc import Callable
+from typing import Final
+
+from inferpool.client.transport import TransportError
+from inferpool.core.llm import LlmStatus
+from inferpool.worker.engine import Engine, EngineView
+from inferpool.worker.log import Log
+from inferpool.worker.options import WorkerOptions
+
+DEFAULT_SLOTS: Final = 4
+
+
+class Lookout:
+    """Looks at its engine every few seconds; each change of what it sees is said once in the log."""
+
+    def __init__(self, options: WorkerOptions, engine: Engine, changed: Callable[[], None], log: Log) -> None:
+        """`changed` is called after each look."""
+        self._options = options
+        self._changed = changed
+        self._log = log
+        self._view: EngineView | None = None
+        self._hurry = asyncio.Event()
+        self._said = ""
+        self.engine = engine
+        self.models = list(options.models)
+        """What to publish; models that were named by the user also before the engine was seen."""
+        self.slots = options.slots or DEFAULT_SLOTS
+
+    @property
+    def status(self) -> LlmStatus:
+        """Of every llm of this engine."""
+        return LlmStatus.INACTIVE if self._view is None else LlmStatus.ACTIVE
+
+    def hurry(self) -> None:
+        """Look now: a request to the engine just failed."""
+        self._hurry.set()
+
+    async def watch(self) -> None:
+        """Look for ever."""
+        while True:
+            await self._interval()
+            await self.look()
+
+    async def look(self) -> None:
+        """Ask the engine once; note what it serves, or that it is away."""
+        try:
+            view = await self.engine.look(self._options.probe_timeout_s)
+        except TransportError as error:
+            self._view = None
+            self._say("waiting for the engine", reason=str(error))
+        else:
+            self._view = view
+            self._learn(view)
+        self._changed()
+
+    async def _interval(self) -> None:
+        try:
+            async with asyncio.timeout(self._options.probe_s):
+                await self._hurry.wait()
+        except TimeoutError:
+            return  # nobody was in a hurry
+        finally:
+            self._hurry.clear()
+
+    def _learn(self, view: EngineView) -> None:
+        self.slots = self._options.slots or view.slots or DEFAULT_SLOTS
+        named = self._options.models
+        if view.models is None:
+            self.models = list(named)
+        else:
+            self.models = [model for model in view.models if not named or model in named]
+        if self.models:
+            self._say("the engine serves models", models=", ".join(self.models), slots=self.slots)
+        else:
+            self._say("the engine lists no model to publish", wanted=", ".join(named) or "any")
+
+    def _say(self, event: str, **facts: object) -> None:
+        said = f"{event} {facts}"
+        if said != self._said:
+            self._said = said
+            self._log.info(event, engine=self.engine.root, **facts)

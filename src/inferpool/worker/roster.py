@@ -1,0 +1,94 @@
+"""The llms that this worker publishes, compared with what its last registration said.
+
+Spec section 4: a worker that finds its engine's models by itself names each llm `MODEL@WORKER` with the model id as its
+pool, so that the same model on two machines is one pool without settings.
+"""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+from inferpool.core.llm import NAME_LIMIT
+from inferpool.core.session import LlmOffer
+from inferpool.wire.sessions import Event, LlmStatusChanged
+from inferpool.worker.engine import Engine
+from inferpool.worker.log import Log
+from inferpool.worker.lookout import Lookout
+from inferpool.worker.options import WorkerOptions
+
+
+class Tell(NamedTuple):
+    """Whom the roster tells of changes."""
+
+    say: Callable[[Event], None]
+    """An llm of the registration has another status, or other slots."""
+    register: Callable[[], None]
+    """There are other llms than the registration says."""
+
+
+class Post(NamedTuple):
+    """A published llm with the engine that serves it."""
+
+    offer: LlmOffer
+    lookout: Lookout
+
+
+class Roster:
+    """All llms of all engines of this worker."""
+
+    def __init__(self, options: WorkerOptions, engines: list[Engine], tell: Tell, log: Log) -> None:
+        self._options = options
+        self._tell = tell
+        self._published: dict[str, Post] = {}
+        self._bound = False
+        self.lookouts = [Lookout(options, engine, self.compare, log) for engine in engines]
+
+    def post(self, llm_name: str) -> Post | None:
+        """Who serves this llm; None when it is not published."""
+        return self._published.get(llm_name)
+
+    def offers(self) -> list[LlmOffer]:
+        """The llms as they are now, for a registration; changes wait until `bound` says that it was accepted."""
+        self._bound = False
+        self._published = self._current()
+        return [post.offer for post in self._published.values()]
+
+    def bound(self) -> None:
+        """The registration of the last `offers` stands: tell what changed meanwhile."""
+        self._bound = True
+        self.compare()
+
+    def compare(self) -> None:
+        """Tell the server what differs from the registration."""
+        if not self._bound:
+            return
+        current = self._current()
+        if current.keys() != self._published.keys():
+            self._bound = False
+            self._tell.register()
+            return
+        for name, post in current.items():
+            offer, known = post.offer, self._published[name].offer
+            if (known.status, known.slots) != (offer.status, offer.slots):
+                self._tell.say(LlmStatusChanged(llm_name=name, status=offer.status, slots=offer.slots))
+        self._published = current
+
+    def _current(self) -> dict[str, Post]:
+        posts: dict[str, Post] = {}
+        for number, lookout in enumerate(self.lookouts, start=1):
+            for model in lookout.models:
+                name = f"{model}@{self._options.name}"
+                if name in posts:
+                    name = f"{name}-{number}"  # the same model at a second engine of this worker
+                if model and len(name) <= NAME_LIMIT:
+                    posts[name] = Post(self._offer(name, model, lookout), lookout)
+        return posts
+
+    def _offer(self, name: str, model: str, lookout: Lookout) -> LlmOffer:
+        return LlmOffer(
+            name=name,
+            model=model,
+            pool_name=self._options.pool or model,
+            engine=lookout.engine.root,
+            slots=lookout.slots,
+            status=lookout.status,
+        )

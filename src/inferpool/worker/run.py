@@ -1,0 +1,124 @@
+"""The worker as a whole: its parts put together, its life from the first look at the engine to the leave."""
+
+import asyncio
+from collections.abc import Awaitable, Sequence
+from functools import partial
+
+from inferpool.client.caller import ServerCaller
+from inferpool.client.server import ServerClient
+from inferpool.wire.sessions import RegisterReply, WorkerInfo
+from inferpool.worker.attempts import Attempts
+from inferpool.worker.backoff import Backoff
+from inferpool.worker.disk import PatientDisk
+from inferpool.worker.engine import Engine
+from inferpool.worker.link import Link
+from inferpool.worker.options import WorkerOptions
+from inferpool.worker.outbox import Outbox
+from inferpool.worker.parts import WorkerParts
+from inferpool.worker.registration import Claims, Registration
+from inferpool.worker.relay import Relay
+from inferpool.worker.roster import Roster, Tell
+from inferpool.worker.shelf import Shelf
+from inferpool.worker.state import SessionState
+from inferpool.worker.uplink import Uplink
+
+GRACE_S = 10.0
+"""The server's usual grace; its quarter bounds every pause between two tries."""
+
+
+class Worker:
+    """One worker beside its engines. Made inside a running event loop."""
+
+    def __init__(self, options: WorkerOptions, parts: WorkerParts) -> None:
+        self._options = options
+        self._log = parts.log
+        self._leave = asyncio.Event()
+        disk = PatientDisk(parts.disk, parts.log)
+        new_backoff = partial(Backoff, parts.jitter, GRACE_S / 4)
+        server = ServerClient(ServerCaller(parts.server, options.server_urls, options.server_token), options.patience)
+        engines = [Engine(parts.engine, url, options.engine_key) for url in options.engine_urls]
+        self._outbox = Outbox(options.outbox, Shelf(disk, parts.log), self._stop)
+        self._roster = Roster(options, engines, Tell(self._outbox.say, self._register_again), parts.log)
+        registration = Registration(
+            server,
+            SessionState(disk, parts.new_id, parts.new_secret, parts.log),
+            Claims(
+                WorkerInfo(name=options.name, version=options.version, labels=options.labels),
+                self._roster.offers,
+                self._outbox.holding,
+            ),
+            new_backoff(),
+            parts.log,
+        )
+        self._link = Link(
+            server, registration, Uplink(server, self._outbox, new_backoff(), parts.log), new_backoff, parts.log
+        )
+        relay = Relay(options.silence_s, parts.clock)
+        self._attempts = Attempts(self._outbox, self._roster, relay, self._link.fetch, parts.log)
+
+    def leave(self) -> None:
+        """Begin to leave: nothing new is taken, what runs may finish within `leave_s`, the rest is given back."""
+        self._leave.set()
+
+    async def run(self) -> None:
+        """Work until the leave is over.
+
+        Raises `SessionReplaced` when another process runs on this worker's state, `ProtocolUnsupported` when one side
+        must be upgraded; in each case what waits is on disk.
+        """
+        duties: list[Awaitable[None]] = [self._departed(), self._linked()]
+        duties += [lookout.watch() for lookout in self._roster.lookouts]
+        tasks = [asyncio.ensure_future(duty) for duty in duties]
+        try:
+            done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+            for task in done:
+                task.result()
+        finally:
+            await _cancel(tasks)
+            await self._attempts.close()
+            self._outbox.shelving.close()
+
+    async def _linked(self) -> None:
+        await asyncio.gather(*[lookout.look() for lookout in self._roster.lookouts])
+        await self._link.run(self._bound, self._attempts.hear)
+
+    async def _departed(self) -> None:
+        await self._leave.wait()
+        self._log.info("leaving: nothing new is taken")
+        self._attempts.refuse_new()
+        telling = asyncio.ensure_future(self._link.leave())
+        try:
+            await _within(self._options.leave_s, self._attempts.idle.wait())
+            self._attempts.give_back()
+            await _within(self._options.flush_s, self._flushed(telling))
+        finally:
+            await _cancel([telling])
+
+    async def _flushed(self, telling: Awaitable[None]) -> None:
+        await telling
+        await self._attempts.idle.wait()
+        await self._outbox.empty.wait()
+
+    def _bound(self, reply: RegisterReply) -> None:
+        self._outbox.bind(reply)
+        self._roster.bound()
+
+    def _stop(self, task_id: str, attempt: int) -> None:
+        self._attempts.stop(task_id, attempt)
+
+    def _register_again(self) -> None:
+        self._link.register_again()
+
+
+async def _within(seconds: float, awaited: Awaitable[object]) -> None:
+    try:
+        async with asyncio.timeout(seconds):
+            await awaited
+    except TimeoutError:
+        return
+
+
+async def _cancel(tasks: Sequence[asyncio.Future[None]]) -> None:
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
