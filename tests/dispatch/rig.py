@@ -156,6 +156,14 @@ class ScriptedWorker:
         await turn()
         return self
 
+    async def join_with(self, slots: int) -> "ScriptedWorker":
+        """Join with an engine of so many slots."""
+        return await self.join(offer(slots=slots))
+
+    async def join_elsewhere(self, name: str = "small@other") -> "ScriptedWorker":
+        """Join with another llm of the same pool."""
+        return await self.join(offer(name))
+
     async def _read(self, channel: Channel) -> None:
         async for part in channel.frames():
             for text in part.decode().split("\n\n")[:-1]:

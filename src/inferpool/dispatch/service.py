@@ -51,7 +51,7 @@ class Dispatch:
         self._backlog = Backlog(options)
         self.scheduler = Scheduler(self._scheduler_parts(parts))
         self._moves = Moves(self.catalog, self._backlog, self.feed, self.scheduler, self.background)
-        self._losses = Losses(store, reader, self.catalog, self._moves, parts.log, server_id=server_id)
+        self.losses = Losses(store, reader, self.catalog, self._moves, parts.log, server_id=server_id)
         self.intake = Intake(self._intake_parts(parts))
         self.desk = SessionDesk(self._desk_parts(parts))
         poll_parts = self._poll_parts()
@@ -107,7 +107,7 @@ class Dispatch:
             scheduler=self.scheduler,
             moves=self._moves,
             uplink=uplink,
-            losses=self._losses,
+            losses=self.losses,
             background=self.background,
             options=self.options,
             new_id=parts.new_id,
@@ -123,7 +123,7 @@ class Dispatch:
             backlog=self._backlog,
             scheduler=self.scheduler,
             moves=self._moves,
-            losses=self._losses,
+            losses=self.losses,
             options=self.options,
             log=self._log,
         )
@@ -138,7 +138,7 @@ class Dispatch:
         await self.heartbeat.beat()
         await self.catalog.recall(self.reader)
         await self._backlog.recall(self.reader)
-        await self._losses.find_orphans()
+        await self.losses.find_orphans()
         self.background.spawn(self.scheduler.run(), "scheduler")
         self.background.spawn(self.heartbeat.run(), "heartbeat")
         self.background.spawn(self.poll.run(), "poll")
