@@ -4,10 +4,12 @@ import sqlite3
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, closing
 from pathlib import Path
+from typing import TypeAlias
 
 from inferpool.core.clock import Micros
 from inferpool.core.ids import TaskId
 from inferpool.store.protocol import Store, StoreReader
+from inferpool.store.runners import Runner, ThreadRunner
 from tests.store.builders import Rig, Value
 from tests.store.stores import SettableClock, opened_sqlite
 
@@ -43,11 +45,27 @@ class SqliteRig:
 
 @asynccontextmanager
 async def sqlite_rig(folder: Path) -> AsyncIterator[Rig]:
-    """An empty SQLite store in that folder."""
+    """An empty SQLite store in that folder, its work done inline."""
     clock = SettableClock()
     path = folder / "store.db"
     async with opened_sqlite(path, clock) as pair:
         yield SqliteRig(pair.store, pair.reader, clock, path)
 
 
-RIGS: Mapping[str, Callable[[Path], AbstractAsyncContextManager[Rig]]] = {"sqlite": sqlite_rig}
+@asynccontextmanager
+async def threaded_sqlite_rig(folder: Path) -> AsyncIterator[Rig]:
+    """An empty SQLite store in that folder, its work done on threads as a server has it."""
+    clock = SettableClock()
+    path = folder / "store.db"
+    readers: list[Runner] = [ThreadRunner("reader 1"), ThreadRunner("reader 2")]
+    async with opened_sqlite(path, clock, ThreadRunner("writer"), readers) as pair:
+        yield SqliteRig(pair.store, pair.reader, clock, path)
+
+
+OpensRig: TypeAlias = Callable[[Path], AbstractAsyncContextManager[Rig]]
+
+RIGS: Mapping[str, OpensRig] = {"sqlite": sqlite_rig}
+"""Every claim of the suite is made of each of these."""
+
+RACING: Mapping[str, OpensRig] = {"sqlite": sqlite_rig, "sqlite on threads": threaded_sqlite_rig}
+"""The claims about races are made of these."""

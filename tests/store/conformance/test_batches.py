@@ -21,6 +21,7 @@ from tests.store.builders import (
     row_of,
     running,
 )
+from tests.store.rigs import RACING
 
 pytestmark = pytest.mark.anyio
 
@@ -39,6 +40,7 @@ async def test_one_bad_row_does_not_fail_its_batch(rig: Rig, bad: str, at: int) 
     assert stored == {task.id for task in tasks if task is not tasks[at]}
 
 
+@pytest.mark.parametrize("rig", sorted(RACING), indirect=True)
 async def test_several_bad_rows_fail_alone(rig: Rig) -> None:
     tasks = [new_task(max_tries=0) if at % 5 == 2 else new_task() for at in range(40)]
     made = await asyncio.gather(*(rig.store.enqueue(task, None) for task in tasks), return_exceptions=True)
@@ -89,6 +91,7 @@ async def test_a_complete_before_a_cancel_wins(rig: Rig) -> None:
     assert len(await rig.reader.attempts(task_id)) == 1
 
 
+@pytest.mark.parametrize("rig", sorted(RACING), indirect=True)
 async def test_a_cancel_before_a_complete_wins(rig: Rig) -> None:
     worker = await registered(rig)
     task_id = await running(rig, worker)
@@ -101,6 +104,7 @@ async def test_a_cancel_before_a_complete_wins(rig: Rig) -> None:
     assert len(await rig.reader.attempts(task_id)) == 1
 
 
+@pytest.mark.parametrize("rig", sorted(RACING), indirect=True)
 async def test_two_results_at_once_end_the_task_once(rig: Rig) -> None:
     worker = await registered(rig)
     task_id = await claimed(rig, worker)
@@ -158,6 +162,7 @@ async def test_a_late_start_leaves_the_next_attempt_alone(rig: Rig) -> None:
     assert (row.status, row.attempt, row.stream_started_at) == (Status.CLAIMED, 2, None)
 
 
+@pytest.mark.parametrize("rig", sorted(RACING), indirect=True)
 async def test_more_operations_than_one_batch_takes_are_all_done(rig: Rig) -> None:
     worker = await registered(rig)
     tasks = [new_task() for _ in range(1_200)]

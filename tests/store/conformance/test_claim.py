@@ -26,6 +26,7 @@ from tests.store.builders import (
     running,
     want,
 )
+from tests.store.rigs import RACING
 
 pytestmark = pytest.mark.anyio
 
@@ -136,6 +137,24 @@ async def test_two_llms_of_an_engine_are_claimed_for_by_name(rig: Rig) -> None:
     assert {row.lane: row.claimed_llm for row in rows} == {"pool:x": "x@a", "pool:y": "y@a"}
 
 
+async def test_two_llms_in_one_lane_take_what_each_has_an_endpoint_for(rig: Rig) -> None:
+    worker = await registered(rig)
+    tasks = [new_task(endpoint=endpoint) for endpoint in ("embeddings", "chat/completions", "rerank", "embeddings")]
+    for task in tasks:
+        await rig.store.enqueue(task, None)
+    lanes = [want(LANE, "chat@a", ["chat/completions"]), want(LANE, "embed@a", ["embeddings"])]
+    taken = await worker.claim(lanes, free=2)
+    assert [(each.task_id, each.llm_name) for each in taken] == [(tasks[0].id, "embed@a"), (tasks[1].id, "chat@a")]
+
+
+async def test_a_task_that_two_llms_could_take_is_taken_once(rig: Rig) -> None:
+    worker = await registered(rig)
+    waiting = await enqueue(rig, 3)
+    taken = await worker.claim([want(LANE, "x@a"), want(LANE, "y@a")], free=5)
+    assert [each.task_id for each in taken] == waiting
+    assert [(await row_of(rig, task_id)).attempt for task_id in waiting] == [1, 1, 1]
+
+
 def stale_epoch(claim: Claim) -> Claim:
     return msgspec.structs.replace(claim, epoch=claim.epoch - 1)
 
@@ -182,6 +201,7 @@ async def drain(worker: Worker, free: int) -> list[str]:
     return taken
 
 
+@pytest.mark.parametrize("rig", sorted(RACING), indirect=True)
 async def test_two_workers_of_a_pool_get_each_task_exactly_once(rig: Rig) -> None:
     first, second = await registered(rig), await registered(rig, "b")
     waiting = await enqueue(rig, 120)
@@ -193,6 +213,7 @@ async def test_two_workers_of_a_pool_get_each_task_exactly_once(rig: Rig) -> Non
     assert {row.claimed_by for row in rows} == {first.id, second.id}
 
 
+@pytest.mark.parametrize("rig", sorted(RACING), indirect=True)
 async def test_tasks_enqueued_amid_claims_are_claimed_once(rig: Rig) -> None:
     workers = [await registered(rig), await registered(rig, "b")]
     tasks = [new_task() for _ in range(40)]

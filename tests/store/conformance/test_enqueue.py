@@ -25,6 +25,7 @@ from tests.store.builders import (
     registered,
     row_of,
 )
+from tests.store.rigs import RACING
 
 pytestmark = pytest.mark.anyio
 
@@ -94,6 +95,7 @@ async def test_a_repeat_attaches_to_the_same_task(rig: Rig) -> None:
     assert len(await rig.reader.pending(None, 10)) == 0
 
 
+@pytest.mark.parametrize("rig", sorted(RACING), indirect=True)
 async def test_a_repeat_that_races_its_first_makes_one_task(rig: Rig) -> None:
     worker = await registered(rig)
     made = await asyncio.gather(*(rig.store.enqueue(new_task(key="k"), worker.slot()) for _ in range(20)))
@@ -184,6 +186,22 @@ async def test_a_key_is_kept_for_its_age_by_the_databases_clock(rig: Rig) -> Non
     rig.later(HOUR)
     assert await rig.store.delete_keys(DAY, 10) == 1
     assert (await rig.store.enqueue(new_task(key="k"), None)).created
+
+
+async def test_a_key_stands_no_longer_than_a_day_even_before_the_sweep(rig: Rig) -> None:
+    first = await rig.store.enqueue(new_task(key="k", expires_in=2 * DAY), None)
+    rig.later(DAY)
+    second = await rig.store.enqueue(new_task(key="k"), None)
+    assert second.created
+    assert second.task_id != first.task_id
+    assert await rig.store.delete_keys(DAY, 10) == 0
+
+
+async def test_no_more_than_the_limit_of_keys_are_deleted_at_once(rig: Rig) -> None:
+    for key in "abcde":
+        await rig.store.enqueue(new_task(key=key), None)
+    rig.later(DAY)
+    assert [await rig.store.delete_keys(DAY, 2) for _ in range(4)] == [2, 2, 1, 0]
 
 
 async def test_a_known_id_never_changes_its_row(rig: Rig) -> None:
