@@ -33,6 +33,7 @@ async def replay(connection: Connection, task_id: TaskId, rank: float, expires_i
     now = await now_us(connection)
     moved = await connection.read(REPLAY, [(rank, now, now + expires_in, expires_in, task_id)])
     if moved:
+        await connection.write("free_key", [(task_id,)])
         return moved[0]
     status = await _status(connection, task_id)
     if status is None:

@@ -19,8 +19,9 @@ async def commit(connection: Connection, operations: list[Waiting]) -> None:
     A bad row must not fail its batch: the halves are tried again, until it stands alone. When the database cannot work
     at all, every operation has that as its fault, and nothing of them was kept.
     """
+    batch = Batch(operations)
     try:
-        await _transact(connection, Batch(operations))
+        await _transact(connection, batch)
     except StoreUnavailable as fault:
         await _undo(connection)
         for operation in operations:
@@ -28,6 +29,8 @@ async def commit(connection: Connection, operations: list[Waiting]) -> None:
     except Exception as fault:  # noqa: BLE001 - a defect in one operation must stop neither its batch nor the writer
         await _undo(connection)
         await _isolate(connection, operations, fault)
+    else:
+        _reach(batch, "after")
 
 
 async def _isolate(connection: Connection, operations: list[Waiting], fault: Exception) -> None:
@@ -50,7 +53,6 @@ async def _transact(connection: Connection, batch: Batch) -> None:
     await _run(connection, batch)
     _reach(batch, "before")
     await connection.commit()
-    _reach(batch, "after")
 
 
 async def _run(connection: Connection, batch: Batch) -> None:

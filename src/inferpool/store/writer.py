@@ -80,10 +80,14 @@ class Writer:
                 self._work.clear()
                 await self._work.wait()
                 continue
-            operations = self._next_batch()
-            await self._runner.run(partial(commit, self._connection, operations))
-            for operation in operations:
-                operation.settle()
+            await self._flush(self._next_batch())
+        if self._starts:
+            await self._flush(self._next_batch())
+
+    async def _flush(self, operations: list[Waiting]) -> None:
+        await self._runner.run(partial(commit, self._connection, operations))
+        for operation in operations:
+            operation.settle()
 
     def _next_batch(self) -> list[Waiting]:
         """The oldest operations, as many as one transaction takes, with every start that waits.
@@ -96,7 +100,7 @@ class Writer:
         marks: set[str] = set()
         left: list[Waiting] = []
         room, space = BATCH_OPERATIONS, BATCH_BYTES
-        while self._waiting and room > 0 and space > 0:
+        while self._waiting and room > 0 and space > 0 and len(left) < BATCH_OPERATIONS:
             operation = self._waiting[0]
             if operation.alone and (marks or left or room < BATCH_OPERATIONS):
                 break

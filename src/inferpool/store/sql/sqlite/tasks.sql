@@ -27,6 +27,11 @@ SET status = 'pending', ready = 1, tries = 0, rank = ?, available_at = ?, expire
 WHERE id = ? AND status IN ('error', 'cancelled')
 RETURNING id, status, attempt, lane, owner, priority, rank, size, ready, NULL
 
+-- name: free_key
+-- Invariant: after `replay` in the same transaction: the key was free since the task's end, and stays so.
+DELETE FROM idempotency_keys
+WHERE task_id = ?
+
 -- name: delete_task
 -- Only an ended one.
 DELETE FROM tasks

@@ -143,6 +143,7 @@ CREATE TABLE idempotency_keys (
     PRIMARY KEY (owner, idempotency_key)
 ) STRICT, WITHOUT ROWID;
 
+CREATE INDEX idempotency_keys_of_task ON idempotency_keys (task_id);
 CREATE INDEX idempotency_keys_created ON idempotency_keys (created_at);
 
 -- A lane's virtual time (V of spec section 6): it never falls.
