@@ -240,8 +240,8 @@ class Feed:
         if strand is not None and not strand.watchers:
             self._forget(strand)
 
-    def revive(self, task_id: TaskId) -> None:
-        """A replayed task starts anew: who watched the old end keeps it, who comes now sees the new life."""
+    def part(self, task_id: TaskId) -> None:
+        """A replay or a purge: who watched the old end keeps it, who comes now asks the row anew."""
         strand = self._strands.pop(task_id, None)
         if strand is not None and not strand.watchers:
             strand.clear()

@@ -186,7 +186,7 @@ class Intake:
         except Exception:
             parts.backlog.refused(row.lane, row.owner, row.priority, rank)
             raise
-        parts.feed.revive(task_id)
+        parts.feed.part(task_id)
         parts.backlog.entered(moved.lane, moved.size)
         parts.scheduler.kick(moved.lane)
         return await self._owned(task_id, owner)
@@ -195,4 +195,4 @@ class Intake:
         """Remove an ended task for good. Raises `NotFound`, or `Conflict` while it lives."""
         await self._owned(task_id, owner)
         await self._parts.store.purge(task_id)
-        await self._parts.feed.settle(task_id)
+        self._parts.feed.part(task_id)
