@@ -17,9 +17,11 @@ from inferpool.core.ids import TaskId
 from inferpool.core.lifecycle import HELD, TERMINAL, TRANSITIONS, Act, Status, Verb
 from inferpool.core.task import TaskRow
 from inferpool.store.protocol import Spoken, TaskFilter
+from inferpool.store.sqlite_connection import connect_reader
 from tests.store.builders import Worker
 from tests.store.model import Model, ModelTask
 from tests.store.rigs import sqlite_rig
+from tests.store.stores import SettableClock
 
 T = TypeVar("T")
 
@@ -61,6 +63,7 @@ class Bench(RuleBasedStateMachine):
         self.exits = AsyncExitStack()
         self.rig = self.run(self.exits.enter_async_context(sqlite_rig(self.folder)))
         self.store = self.rig.store
+        self.doctor = connect_reader(self.folder / "store.db", SettableClock())
         self.model = Model()
         self.model.now = self.rig.now()
         self.workers = [Worker(self.rig, name) for name in "abc"]
@@ -74,6 +77,7 @@ class Bench(RuleBasedStateMachine):
         return self.loop.run(_awaited(work))
 
     def teardown(self) -> None:
+        self.doctor.close()
         self.run(self.exits.aclose())
         self.loop.close()
         shutil.rmtree(self.folder)

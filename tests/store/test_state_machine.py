@@ -14,6 +14,7 @@ from inferpool.core.errors import Conflict, NotFound
 from inferpool.core.ids import TaskId
 from inferpool.core.lifecycle import Act, Standing, Verb
 from inferpool.core.task import QueueMode
+from inferpool.store.invariants import check
 from inferpool.store.protocol import Cancelled, Moved, Settlement, Spoken, Store, Verdict
 from tests.store.builders import SERVER, complete, fail, new_task, retry
 from tests.store.machine import BEHIND, DELAY, EVERY, PICKS, SESSIONS, SPEAKERS, Bench, Keeps
@@ -222,6 +223,10 @@ class StoreMachine(TaskVerbs):
         moved = self.run(self.store.deactivate_silent(HOUR, EVERY))
         lost = [self.model.lose(session_id) for session_id in self.model.silent(HOUR)]
         assert _ids(moved) == {task_id for each in lost for task_id in each}
+
+    @rule()
+    def ask_the_doctor(self) -> None:
+        assert self.run(check(self.doctor)) == []
 
 
 async def _done(work: Awaitable[object]) -> bool:

@@ -92,6 +92,15 @@ async def test_a_task_in_its_back_off_is_not_claimed(rig: Rig) -> None:
     assert await row_of(rig, task_id) == before
 
 
+async def test_a_task_in_its_back_off_does_not_stand_in_the_way(rig: Rig) -> None:
+    worker = await registered(rig)
+    task_id = await running(rig, worker)
+    await rig.store.retry(retry(worker.says(task_id), delay=MINUTE))
+    ready = new_task(rank=2.0)
+    await rig.store.enqueue(ready, None)
+    assert [each.task_id for each in await worker.claim(free=1)] == [ready.id]
+
+
 async def test_lanes_take_turns(rig: Rig) -> None:
     worker = await registered(rig)
     pool = await enqueue(rig, 4)
