@@ -44,7 +44,8 @@ from inferpool.store.runners import ThreadRunner
 from inferpool.store.sqlite import SqlitePair, open_sqlite
 from inferpool.worker.disk import StateFolder
 from inferpool.worker.log import Log as WorkerLog
-from inferpool.worker.parts import OutboxOptions, WorkerOptions, WorkerParts
+from inferpool.worker.options import OutboxOptions, WorkerOptions
+from inferpool.worker.parts import WorkerParts
 from inferpool.worker.run import Worker
 
 READERS: Final = 2
@@ -216,7 +217,9 @@ def _signalled(worker: Worker, leaving: asyncio.Event, working: asyncio.Future[N
 def make_log(settings: SharedSettings) -> FilteringBoundLogger:
     """A log on the error output. Whoever writes to it never hands in a prompt, an answer, a secret."""
     level = structlog.make_filtering_bound_logger(settings.log_level)
-    log: FilteringBoundLogger = structlog.wrap_logger(structlog.PrintLogger(sys.stderr), processors=_steps(settings), wrapper_class=level).bind()
+    log: FilteringBoundLogger = structlog.wrap_logger(
+        structlog.PrintLogger(sys.stderr), processors=_steps(settings), wrapper_class=level
+    ).bind()
     return log
 
 

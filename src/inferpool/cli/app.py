@@ -1,5 +1,6 @@
 """The command line as a whole: its commands, what becomes of their errors."""
 
+import asyncio
 import sys
 from collections.abc import Sequence
 from importlib.metadata import version
@@ -8,7 +9,7 @@ from typing import Annotated, Final
 import typer
 from typer.exceptions import Abort, TyperException
 
-from inferpool.cli import cancel, describe, doctor, get, serve, tail, worker
+from inferpool.cli import cancel, demo, describe, doctor, get, serve, tail, worker
 from inferpool.cli.exits import EXIT_CODES, ExitCode, complain
 from inferpool.client.transport import TransportError
 from inferpool.core.errors import InferpoolError
@@ -26,7 +27,7 @@ for group in (serve, worker):
     app.add_typer(group.app)
 app.add_typer(get.app, name="get")
 app.add_typer(describe.app, name="describe")
-for group in (tail, cancel, doctor):
+for group in (tail, cancel, doctor, demo):
     app.add_typer(group.app)
 
 _REMEDY: Final = "is `inferpool serve` running there? give another address by --server or INFERPOOL_SERVER"
@@ -54,13 +55,14 @@ def run(arguments: Sequence[str]) -> int:
     """Run one command; gives its exit code. An error of ours, or of the machine, is one line, never a traceback."""
     try:
         ended: object = app(list(arguments), prog_name="inferpool", standalone_mode=False)
-    except (KeyboardInterrupt, Abort):
+    except (KeyboardInterrupt, asyncio.CancelledError, Abort):
         return ExitCode.STOPPED
     except BrokenPipeError:
         sys.stderr.close()  # whoever read our output left: nothing is wrong
         return ExitCode.FAILED
     except (TyperException, SettingError) as error:
-        complain(_told(error))
+        if str(error):  # a command without its arguments has shown its help already
+            complain(_told(error))
         return ExitCode.USAGE
     except (InferpoolError, TransportError, OSError) as error:
         complain(_told(error))

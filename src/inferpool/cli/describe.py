@@ -3,7 +3,7 @@
 import sys
 from collections.abc import Sequence
 from functools import partial
-from typing import Annotated, Final, NamedTuple
+from typing import Annotated, Final, NamedTuple, TypeAlias
 
 import msgspec
 import typer
@@ -92,7 +92,11 @@ def sessions(
     _print_structs(things, [(one.id, session_facts(one)) for one in things], output, one=name is not None)
 
 
-Facts = list[tuple[str, str]]
+for _word, _command in (("task", tasks), ("llm", llms), ("session", sessions)):
+    app.command(_word, hidden=True)(_command)  # as one says it of a single thing
+
+
+Facts: TypeAlias = list[tuple[str, str]]
 
 
 def _print_structs(
@@ -172,7 +176,8 @@ def _attempt(one: AttemptJson) -> str:
     took = (from_rfc3339(one.ended_at) - from_rfc3339(one.started_at)) / 1_000_000
     why = f": {one.code}, {one.message}" if one.code else ""
     cost = ", cost a try" if one.counted else ""
-    return f"{one.attempt}  {one.ending} after {short(took)} on {one.llm_name or '-'} (session {one.session_id}){cost}{why}"
+    lasted = f"{took:.1f}s" if took < 60 else short(took)
+    return f"{one.attempt}  {one.ending} after {lasted} on {one.llm_name or '-'} (session {one.session_id}){cost}{why}"
 
 
 def llm_facts(llm: LlmJson) -> Facts:

@@ -87,3 +87,7 @@ def sessions(
     one = None if name is None else ask(server, partial(NativeClient.session, session_id=name))
     many = ask(server, partial(NativeClient.sessions, limit=limit)) if name is None else []
     found(one, many, SESSIONS, output)
+
+
+for _word, _command in (("task", tasks), ("llm", llms), ("session", sessions)):
+    app.command(_word, hidden=True)(_command)  # as one says it of a single thing

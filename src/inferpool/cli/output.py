@@ -86,7 +86,9 @@ def _print_table(things: Sequence[T], columns: Sequence[Column[T]]) -> None:
     for thing in things:
         table.add_row(*(Text(column.show(thing)) for column in columns))
     console = Console(width=None if sys.stdout.isatty() else PIPE_WIDTH, highlight=False)
-    console.print(table, crop=False)
+    with console.capture() as drawn:
+        console.print(table, crop=False)
+    sys.stdout.writelines(line.rstrip() + "\n" for line in drawn.get().splitlines())
 
 
 def _width(things: Sequence[T], column: Column[T]) -> int:

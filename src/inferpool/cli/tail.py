@@ -49,6 +49,7 @@ class Printer:
 
     def __init__(self, *, raw: bool) -> None:
         self._raw = raw
+        self._shown = False
         self.chunks = 0
 
     def follow(self, task_id: str) -> "Following":
@@ -71,10 +72,11 @@ class Printer:
         if self.chunks == 0 and task.status is Status.COMPLETED:
             body = response_body(task)
             self._write(body if self._raw else words_of(body) or body)
-        if not self._raw or self.chunks == 0:
+        if self._shown and (not self._raw or self.chunks == 0):
             self._write("\n")
 
     def _write(self, text: str) -> None:
+        self._shown = True
         sys.stdout.write(text)
         sys.stdout.flush()
 
