@@ -1,4 +1,4 @@
-"""The ordered, acknowledged outbox between the engine's relays and the uplink.
+"""The ordered, acknowledged outbox from the engine's relays to the uplink.
 
 Design section 5, spec section 4 (uplink). An entry stays here from its `infer` to the acknowledgement of its end. Relays
 put events in, the uplink takes batches out, the server's answers move the cursors. All of it runs on one event loop, so

@@ -1,4 +1,4 @@
-"""Asks an engine for one task and passes on what it answers, piece by piece, unchanged.
+"""Passes on what an engine answers to one task, piece by piece, unchanged.
 
 Spec section 5 (status and bytes pass through): of the request only the top-level `model` is spliced and, in streamed chat
 and completions, `stream_options.include_usage`; of the answer only the extra usage chunk is taken out when the caller did

@@ -1,4 +1,4 @@
-"""Where a relay puts what an engine answers, and the sink of an attempt in the outbox."""
+"""Where a relay puts what an engine answers: in the worker, an attempt's entry of the outbox."""
 
 import base64
 from typing import Protocol
