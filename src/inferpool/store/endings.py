@@ -1,4 +1,4 @@
-"""Ends the attempts of a batch, each group by one compare-and-swap statement over its rows."""
+"""Ends the attempts of a batch, each group by the statements that it shares."""
 
 from collections.abc import Collection, Sequence
 from typing import Final, TypeVar

@@ -18,6 +18,8 @@ T = TypeVar("T", bound=msgspec.Struct)
 
 _UNSTORABLE: Final = (sqlite3.IntegrityError, sqlite3.DataError, OverflowError, UnicodeEncodeError)
 _TAKEN: Final = (sqlite3.SQLITE_CONSTRAINT_PRIMARYKEY, sqlite3.SQLITE_CONSTRAINT_UNIQUE)
+_FREED_AT_ONCE: Final = 256
+"""Pages: 2 MB."""
 _SETTINGS: Final = (
     "page_size",
     "auto_vacuum",
@@ -81,9 +83,14 @@ class SqliteConnection:
                 self._cursor.execute(statement)
 
     async def shrink(self) -> None:
-        """Give free pages at the file's end back, a small step at a time."""
+        """Move free pages to the file's end, cut them off: a bounded number, one at a time.
+
+        The driver steps a pragma once, which frees one page.
+        """
         with translated():
-            self._cursor.execute(self._texts["free_pages"]).fetchall()
+            (free,) = self._cursor.execute(self._texts["count_free_pages"]).fetchone()
+            for _ in range(min(free, _FREED_AT_ONCE)):
+                self._cursor.execute(self._texts["free_page"])
 
     def close(self) -> None:
         """Close the file; what was not committed is undone."""

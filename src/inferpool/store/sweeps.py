@@ -1,4 +1,4 @@
-"""The polls and sweeps: each rechecks its horizon in its own statements, so that running twice changes nothing."""
+"""What polls, what sweeps do: each rechecks its horizon in its own statements, so that twice changes nothing."""
 
 from inferpool.core.clock import Micros
 from inferpool.core.errors import Code

@@ -37,9 +37,12 @@ PRAGMA busy_timeout = 5000
 -- A reader's connection changes nothing.
 PRAGMA query_only = ON
 
--- name: free_pages
--- Gives at most 256 pages (2 MB) back to the file system.
-PRAGMA incremental_vacuum(256)
+-- name: count_free_pages
+PRAGMA freelist_count
+
+-- name: free_page
+-- Gives a page back to the file system, when the transaction commits.
+PRAGMA incremental_vacuum
 
 -- name: begin
 -- The only writer takes its lock at once, so that no statement fails for it half way.

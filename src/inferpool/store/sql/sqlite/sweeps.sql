@@ -99,10 +99,10 @@ DELETE FROM sessions
 WHERE id = ? AND active = 0
 
 -- name: ended_tasks
--- Lock: the tasks' rows.
+-- Lock: the tasks' rows. Only ended ones have the time of their end.
 SELECT id
 FROM tasks
-WHERE status IN ('completed', 'error', 'cancelled') AND completed_at <= now_us() - ?
+WHERE completed_at <= now_us() - ?
 ORDER BY completed_at
 LIMIT ?
 

@@ -1,0 +1,171 @@
+"""The file: who may open it, what it is set to, what a reader sees."""
+
+import asyncio
+import os
+import sqlite3
+import stat
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from inferpool.core.clock import HOUR
+from inferpool.core.errors import StoreUnavailable
+from inferpool.store.protocol import TaskFilter
+from inferpool.store.runners import InlineRunner, ThreadRunner
+from inferpool.store.sqlite import SqliteOptions, open_sqlite, open_sqlite_reader
+from tests.store.builders import SERVER, new_task
+from tests.store.stores import SettableClock, opened_sqlite
+
+pytestmark = pytest.mark.anyio
+
+
+def pragma(path: Path, name: str) -> object:
+    with closing(sqlite3.connect(path)) as connection:
+        return connection.execute(f"PRAGMA {name}").fetchone()[0]
+
+
+async def test_a_second_server_is_told_that_the_file_is_in_use(tmp_path: Path) -> None:
+    async with opened_sqlite(tmp_path / "store.db"):
+        with pytest.raises(StoreUnavailable, match="another inferpool server"):
+            async with opened_sqlite(tmp_path / "store.db"):
+                pass
+
+
+async def test_a_closed_file_can_be_opened_again(tmp_path: Path) -> None:
+    async with opened_sqlite(tmp_path / "store.db") as pair:
+        await pair.store.enqueue(task := new_task(), None)
+    async with opened_sqlite(tmp_path / "store.db") as pair:
+        assert (await pair.reader.row(task.id)) is not None
+
+
+async def test_nobody_else_can_read_the_files(tmp_path: Path) -> None:
+    before = os.umask(0)
+    try:
+        async with opened_sqlite(tmp_path / "data" / "store.db") as pair:
+            await pair.store.enqueue(new_task(), None)
+            files = {path.name: stat.S_IMODE(path.stat().st_mode) for path in (tmp_path / "data").iterdir()}
+    finally:
+        os.umask(before)
+    assert files == dict.fromkeys(("store.db", "store.db-shm", "store.db-wal", "store.db.lock"), 0o600)
+
+
+async def test_a_folder_that_cannot_be_made_is_said(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(StoreUnavailable, match="cannot be opened"):
+        async with opened_sqlite(tmp_path / "file" / "store.db"):
+            pass
+
+
+async def test_a_file_that_is_no_database_is_said(tmp_path: Path) -> None:
+    (tmp_path / "store.db").write_bytes(b"not a database at all" * 1000)
+    with pytest.raises(StoreUnavailable, match="damaged"):
+        async with opened_sqlite(tmp_path / "store.db"):
+            pass
+    with pytest.raises(StoreUnavailable, match="damaged"):
+        await open_sqlite_reader(tmp_path / "store.db", clock=SettableClock(), readers=[InlineRunner()])
+
+
+async def test_a_newer_schema_is_refused_and_the_lock_given_back(tmp_path: Path) -> None:
+    path = tmp_path / "store.db"
+    for _ in range(2):
+        async with opened_sqlite(path):
+            pass
+        with pytest.raises(StoreUnavailable, match=r"this is 0\.0\.1"):
+            await open_sqlite(
+                path,
+                clock=SettableClock(),
+                runner=InlineRunner(),
+                readers=[InlineRunner()],
+                options=SqliteOptions(release="0.0.1"),
+            )
+
+
+async def test_the_log_is_written_ahead_and_synced(tmp_path: Path) -> None:
+    async with opened_sqlite(tmp_path / "store.db") as pair:
+        settings = dict.fromkeys(("journal_mode", "synchronous", "auto_vacuum", "page_size"))
+        for name in settings:
+            settings[name] = pair._connection._driver.execute(f"PRAGMA {name}").fetchone()[0]
+    assert settings == {"journal_mode": "wal", "synchronous": 2, "auto_vacuum": 2, "page_size": 8192}
+
+
+async def test_a_reader_changes_nothing(tmp_path: Path) -> None:
+    async with opened_sqlite(tmp_path / "store.db") as pair:
+        with pytest.raises(StoreUnavailable, match="readonly"):
+            await pair._readers._connections[0].write("forget_servers", [()])
+
+
+async def test_a_store_is_read_beside_a_running_server(tmp_path: Path) -> None:
+    path = tmp_path / "store.db"
+    async with opened_sqlite(path) as pair:
+        await pair.store.enqueue(task := new_task(), None)
+        looking = await open_sqlite_reader(path, clock=SettableClock(), readers=[InlineRunner()])
+        assert [row.id for row in await looking.reader.tasks(TaskFilter(), None, 10)] == [task.id]
+        await looking.close()
+
+
+async def test_a_store_is_read_without_a_server(tmp_path: Path) -> None:
+    path = tmp_path / "store.db"
+    async with opened_sqlite(path) as pair:
+        await pair.store.enqueue(task := new_task(), None)
+    looking = await open_sqlite_reader(path, clock=SettableClock(), readers=[InlineRunner()])
+    assert [row.id for row in await looking.reader.tasks(TaskFilter(), None, 10)] == [task.id]
+    await looking.close()
+
+
+async def test_a_store_that_is_not_there_is_not_made_by_reading(tmp_path: Path) -> None:
+    with pytest.raises(StoreUnavailable):
+        await open_sqlite_reader(tmp_path / "store.db", clock=SettableClock(), readers=[InlineRunner()])
+    assert list(tmp_path.iterdir()) == []
+
+
+async def test_a_file_that_is_no_store_is_said(tmp_path: Path) -> None:
+    with closing(sqlite3.connect(tmp_path / "other.db")) as other:
+        other.execute("CREATE TABLE notes (text TEXT)")
+    with pytest.raises(StoreUnavailable, match="no such table"):
+        await open_sqlite_reader(tmp_path / "other.db", clock=SettableClock(), readers=[InlineRunner()])
+
+
+async def test_a_reader_for_an_older_release_is_refused(tmp_path: Path) -> None:
+    async with opened_sqlite(tmp_path / "store.db"):
+        pass
+    with pytest.raises(StoreUnavailable, match="upgrade"):
+        await open_sqlite_reader(
+            tmp_path / "store.db", clock=SettableClock(), readers=[InlineRunner()], release="0.0.1"
+        )
+
+
+async def test_reads_go_to_the_connection_with_the_least_to_do(tmp_path: Path) -> None:
+    readers = [ThreadRunner(f"reader {number}") for number in range(2)]
+    runner = ThreadRunner("writer")
+    async with opened_sqlite(tmp_path / "store.db", runner=runner, readers=list(readers)) as pair:
+        tasks = [new_task() for _ in range(20)]
+        await asyncio.gather(*(pair.store.enqueue(task, None) for task in tasks))
+        found = await asyncio.gather(*(pair.reader.row(task.id) for task in tasks))
+        assert [row.id for row in found if row is not None] == [task.id for task in tasks]
+        assert [desk.busy for desk in pair.reader._desks] == [0, 0]
+
+
+async def test_the_file_shrinks_after_a_sweep(tmp_path: Path) -> None:
+    clock = SettableClock()
+    path = tmp_path / "store.db"
+    async with opened_sqlite(path, clock) as pair:
+        tasks = [new_task(request=bytes(50_000)) for _ in range(20)]
+        await asyncio.gather(*(pair.store.enqueue(task, None) for task in tasks))
+        await asyncio.gather(*(pair.store.cancel(task.id) for task in tasks))
+        before = pragma(path, "page_count")
+        clock.advance(HOUR)
+        assert await pair.store.delete_ended(HOUR, 500) == 20
+        after = pragma(path, "page_count")
+    assert isinstance(before, int)
+    assert isinstance(after, int)
+    assert after < before / 2
+
+
+async def test_a_starting_server_finds_every_other_one_dead(tmp_path: Path) -> None:
+    path = tmp_path / "store.db"
+    async with opened_sqlite(path) as pair:
+        await pair.store.beat(SERVER, [])
+    async with opened_sqlite(path) as pair:
+        rows = pair._connection._driver.execute("SELECT count(*) FROM servers").fetchone()
+    assert rows == (0,)
