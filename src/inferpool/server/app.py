@@ -17,10 +17,10 @@ def build_app(dispatch: Dispatch, options: ServerOptions, parts: ServerParts) ->
     paths: dict[str, dict[str, Handler]] = {}
     for route in ROUTES:
         paths.setdefault(route.path, {})[route.method] = route.handler
-    return _Application(site, parts, {path: Resource(site, handlers) for path, handlers in paths.items()})
+    return Application(site, parts, {path: Resource(site, handlers) for path, handlers in paths.items()})
 
 
-class _Application(Starlette):
+class Application(Starlette):
     """Starlette with the gate in the place of its own middleware, which a hot route would pass for nothing."""
 
     def __init__(self, site: Site, parts: ServerParts, resources: dict[str, Resource]) -> None:

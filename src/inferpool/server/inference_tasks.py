@@ -47,13 +47,12 @@ async def create(site: Site, request: Request) -> Reply:
 
 
 def _read_inner(new: NewTaskRequest, body: bytes) -> CallBody:
+    check_metadata(new.metadata or {})
     try:
-        known = read_body(new.endpoint, body)
-        check_metadata(new.metadata or {})
+        return read_body(new.endpoint, body)
     except InvalidRequest as error:
         inside = "request" if error.param is None else f"request.{error.param}"
         raise InvalidRequest(f"in `request`: {error.message}", param=inside) from error
-    return known
 
 
 def _asked(owner: str, new: NewTaskRequest, headers: CallHeaders, inner: tuple[CallBody, bytes]) -> Call:

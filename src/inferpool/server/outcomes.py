@@ -11,6 +11,7 @@ from inferpool.core.task import Answer, Fault
 from inferpool.dispatch.strand import Outcome
 from inferpool.server.request import Reply, header_value
 from inferpool.wire.problems import RETRY_HEADER, error_body
+from inferpool.wire.sse import data_frame
 
 _SILENT: Final = Fault(Code.INTERNAL, "the task ended without an answer")
 
@@ -45,14 +46,14 @@ def reply_of(outcome: Outcome, task_id: TaskId) -> Reply:
 
 def error_frame(error: InferpoolError) -> bytes:
     """An error inside a stream: the official clients raise on it, while they take a silent stop for the end."""
-    return b"data: %s\n\n" % error_body(error)
+    return data_frame(error_body(error).decode())
 
 
 def failure_frame(outcome: Outcome, task_id: TaskId) -> bytes:
     """The end of a stream without an answer: in the engine's own words where it spoke as this API does."""
     answer = answer_of(outcome)
     if answer is not None and _tells_error(answer.body):
-        return b"data: %s\n\n" % b"\ndata: ".join(answer.body.splitlines())
+        return data_frame(answer.body.decode())
     return error_frame(failure_of(outcome, task_id))
 
 

@@ -29,6 +29,11 @@ class Route(msgspec.Struct, frozen=True):
     handler: Handler
     audience: Audience
 
+    @property
+    def methods(self) -> frozenset[str]:
+        """The method, in the plural that routers speak."""
+        return frozenset({self.method})
+
 
 _TASKS: Final = inference_tasks.PATH
 _SESSIONS: Final = "/api/v1/sessions"

@@ -16,6 +16,7 @@ from inferpool.core.lanes import class_for_service_tier
 from inferpool.core.task import QueueMode
 from inferpool.wire.problems import malformed
 from inferpool.wire.splice import check_single_model
+from inferpool.wire.sse import comment, data_frame
 
 KEY_LIMIT: Final = 255
 """Characters of an `Idempotency-Key`."""
@@ -23,9 +24,10 @@ METADATA_PAIRS: Final = 16
 METADATA_KEY_LIMIT: Final = 64
 METADATA_VALUE_LIMIT: Final = 512
 
-PING: Final = b": ping\n"
-"""A keep-alive comment. No blank line after it: the official clients take one for an empty event."""
-DONE: Final = b"data: [DONE]\n\n"
+PING: Final = comment("ping")
+"""A keep-alive comment."""
+DONE: Final = data_frame("[DONE]")
+"""The end of a whole answer; without it the official clients stop in silence."""
 
 
 # ---- a call's body ----------------------------------------------------------------------------------------------------
@@ -188,13 +190,8 @@ def frame_chunks(payloads: Sequence[str]) -> bytes:
     """The payloads as server-sent events, framed anew: what an engine put inside one cannot become a line of its own."""
     text = "\n\ndata: ".join(payloads)
     if "\r" in text or text.count("\n") != 2 * (len(payloads) - 1):
-        text = "\n\ndata: ".join("\ndata: ".join(lines_of(payload)) for payload in payloads)
+        return b"".join([data_frame(payload) for payload in payloads])
     return f"data: {text}\n\n".encode()
-
-
-def lines_of(payload: str) -> list[str]:
-    """A payload split where an event stream would end a line: at CR, LF, or both (HTML living standard, 9.2.6)."""
-    return payload.replace("\r\n", "\n").replace("\r", "\n").split("\n")
 
 
 # ---- models -----------------------------------------------------------------------------------------------------------

@@ -18,8 +18,8 @@ from inferpool.core.lanes import PriorityClass
 from inferpool.core.lifecycle import Status
 from inferpool.core.stream import Place
 from inferpool.core.task import EXPIRES_IN, MAX_TRIES, MAX_TRIES_LIMIT, Attempt, Fault, StoredTask, TaskRow, Usage
-from inferpool.wire.openai import lines_of
 from inferpool.wire.problems import malformed
+from inferpool.wire.sse import data_frame
 
 EXPIRY_LIMIT: Final[Micros] = 30 * DAY
 """How long a task may wait at the most."""
@@ -299,23 +299,15 @@ def read_event_id(text: str) -> Place | EndSeen:
 
 def frame_numbered(attempt: int, first_seq: int, payloads: Sequence[str]) -> bytes:
     """Chunks as server-sent events without a name, their id `ATTEMPT-SEQ`."""
-    parts = [f"id: {attempt}-{first_seq + place}\ndata: {_data(payload)}\n\n" for place, payload in enumerate(payloads)]
-    return "".join(parts).encode()
+    frames = [data_frame(text, event_id=f"{attempt}-{first_seq + place}") for place, text in enumerate(payloads)]
+    return b"".join(frames)
 
 
 def frame_reset(attempt: int) -> bytes:
     """All that was seen is void: this attempt begins at 1."""
-    return f'event: reset\nid: {attempt}-0\ndata: {{"attempt":{attempt}}}\n\n'.encode()
+    return data_frame(f'{{"attempt":{attempt}}}', "reset", f"{attempt}-0")
 
 
 def frame_end(status: Status, attempt: int, body: bytes) -> bytes:
-    """The terminal event; `body` is the row as JSON, whose own line breaks become lines of the event."""
-    return b"event: %s\nid: %d-end\ndata: %s\n\n" % (
-        status.value.encode(),
-        attempt,
-        b"\ndata: ".join(body.splitlines()),
-    )
-
-
-def _data(payload: str) -> str:
-    return "\ndata: ".join(lines_of(payload)) if "\n" in payload or "\r" in payload else payload
+    """The terminal event; `body` is the row as JSON."""
+    return data_frame(body.decode(), status.value, f"{attempt}-end")
