@@ -1,0 +1,96 @@
+"""Runs the benchmark: `python -m bench`."""
+
+import argparse
+import os
+import platform
+import shutil
+import signal
+import sys
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from pathlib import Path
+from types import FrameType
+from typing import Final, TypeAlias
+
+import msgspec
+import uvloop
+from rich.console import Console
+
+from bench.effort import FULL, QUICK, Effort
+from bench.fleet import Fleet
+from bench.machine import check_disk, sync_times
+from bench.report import Figure, Report, print_report
+from bench.rows import call, chunk, latency, store
+
+Row: TypeAlias = Callable[[Fleet, Effort], Awaitable[list[Figure]]]
+ROWS: Final[Mapping[str, Row]] = {
+    "call": call.measure,
+    "chunk": chunk.measure,
+    "latency": latency.measure,
+    "store": store.measure,
+}
+RESULTS: Final = Path(__file__).parent / "results"
+
+
+def main() -> int:
+    """Measure the chosen rows; 1 when one of them misses its target by more than a third."""
+    options = _options()
+    signal.signal(signal.SIGTERM, _leave)
+    folder: Path = options.folder / f"run-{os.getpid()}"
+    folder.mkdir(parents=True)
+    try:
+        report = uvloop.run(_run(folder, options.only or list(ROWS), _effort(options)))
+    finally:
+        if not options.keep:
+            shutil.rmtree(folder)
+    RESULTS.mkdir(exist_ok=True)
+    path = RESULTS / f"{report.began}.json"
+    report.save(path)
+    print_report(report, Console(width=None if sys.stdout.isatty() else 180))
+    print(f"written to bench/results/{path.name}")
+    return int(any(figure.off > 1 / 3 for figure in report.figures))
+
+
+async def _run(folder: Path, names: list[str], effort: Effort) -> Report:
+    report = _begin(folder)
+    with Fleet(folder) as fleet:
+        for name in names:
+            report.sync_ms += sync_times(folder)
+            print(f"{name} …", file=sys.stderr, flush=True)
+            report.figures += await ROWS[name](fleet, effort)
+    return report
+
+
+def _begin(folder: Path) -> Report:
+    return Report(
+        began=time.strftime("%Y-%m-%dT%H-%M-%S"),
+        disk=check_disk(folder),
+        sync_ms=[],
+        cores=len(os.sched_getaffinity(0)),
+        load_before=os.getloadavg()[0],
+        python=platform.python_version(),
+    )
+
+
+def _effort(options: argparse.Namespace) -> Effort:
+    effort = QUICK if options.quick else FULL
+    return msgspec.structs.replace(effort, rounds=options.rounds) if options.rounds else effort
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
+    parser.add_argument("--only", action="append", choices=list(ROWS), help="measure this row alone (repeatable)")
+    parser.add_argument("--rounds", type=int, help="rounds of ours, each beside one of its limit")
+    parser.add_argument("--quick", action="store_true", help="few small rounds: to see that it runs")
+    parser.add_argument("--folder", type=Path, default=RESULTS, help="where the databases go: on a disk, not in memory")
+    parser.add_argument("--keep", action="store_true", help="leave the databases with the logs of every process there")
+    return parser.parse_args()
+
+
+def _leave(number: int, frame: FrameType | None) -> None:
+    """A polite end goes the way of every failure: what was started is ended."""
+    raise SystemExit(128 + number)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

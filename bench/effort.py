@@ -1,0 +1,41 @@
+"""How much a run measures."""
+
+from typing import Final
+
+import msgspec
+
+
+class Effort(msgspec.Struct, frozen=True, kw_only=True):
+    """Sizes of the rounds. Ours alternates with its limit `rounds` times."""
+
+    rounds: int = 5
+    calls: int = 6000
+    """Calls a round of the sync row."""
+    streams: int = 200
+    chunks: int = 500
+    """Chunks of each stream a round."""
+    singles: int = 300
+    """Calls of the one caller a round."""
+    store_s: float = 3.0
+    """Seconds of a round of the store."""
+    backlog: int = 1_000_000
+    few: int = 1_000
+    flows: int = 1_000
+    backlog_calls: int = 1_000
+    """Tasks enqueued, then claimed, a round."""
+    restart_rows: int = 100_000
+    waiters: int = 10_000
+
+
+FULL: Final = Effort()
+QUICK: Final = Effort(
+    rounds=2,
+    calls=1500,
+    chunks=100,
+    singles=100,
+    store_s=1.0,
+    backlog=50_000,
+    backlog_calls=300,
+    restart_rows=10_000,
+    waiters=1_000,
+)

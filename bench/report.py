@@ -1,0 +1,116 @@
+"""Figures beside their targets: the table that people read, the JSON that tools compare."""
+
+import statistics
+from collections.abc import Sequence
+from pathlib import Path
+
+import msgspec
+from rich.console import Console
+from rich.table import Table
+
+
+class Spread(msgspec.Struct, frozen=True):
+    """The values of all rounds in three numbers."""
+
+    least: float
+    median: float
+    most: float
+
+    def __str__(self) -> str:
+        return f"{_short(self.median)} ({_short(self.least)} … {_short(self.most)})"
+
+
+class Figure(msgspec.Struct, frozen=True, kw_only=True):
+    """One measured quantity: a value a round, its target if it has one, what bounds it from outside."""
+
+    row: str
+    name: str
+    unit: str
+    values: list[float]
+    target: float | None = None
+    at_least: bool = False
+    """Whether more is better; else less is."""
+    limit: list[float] = []
+    """The same quantity of a program that does nothing else, measured between our rounds."""
+    limit_name: str = ""
+
+    @property
+    def spread(self) -> Spread:
+        """Of our values."""
+        return spread(self.values)
+
+    @property
+    def off(self) -> float:
+        """By what part of the target the median misses it (0: reached). A median misses when 3 of 5 rounds do."""
+        if self.target is None:
+            return 0.0
+        median = self.spread.median
+        gap = self.target - median if self.at_least else median - self.target
+        return max(0.0, gap / self.target)
+
+    @property
+    def verdict(self) -> str:
+        """In words."""
+        if self.target is None:
+            return ""
+        return "reached" if self.off == 0 else f"missed by {self.off:.0%}"
+
+
+class Report(msgspec.Struct, kw_only=True):
+    """One run."""
+
+    began: str
+    disk: str
+    sync_ms: list[float]
+    """Milliseconds of each probed sync, between the rows."""
+    cores: int
+    load_before: float
+    """The machine's load average when the run began: others take part of the cores."""
+    python: str
+    figures: list[Figure] = []
+
+    def save(self, path: Path) -> None:
+        """Write it as JSON."""
+        path.write_bytes(msgspec.json.format(msgspec.json.encode(self), indent=2))
+
+
+def spread(values: Sequence[float]) -> Spread:
+    """Least, median, most of at least one value."""
+    return Spread(min(values), statistics.median(values), max(values))
+
+
+def ratios(ours: Sequence[float], limit: Sequence[float]) -> list[float]:
+    """Round by round ours over the limit: both were measured next to each other."""
+    return [one / other for one, other in zip(ours, limit, strict=True)]
+
+
+def percentile(values: Sequence[float], part: float) -> float:
+    """The smallest value that at least `part` (0 to 1) of the values do not exceed."""
+    ordered = sorted(values)
+    return ordered[max(0, -int(-len(ordered) * part // 1) - 1)]
+
+
+def print_report(report: Report, console: Console) -> None:
+    """The table, with what stands over it."""
+    console.print(
+        f"{report.cores} cores, load {report.load_before:.2f} before; Python {report.python}; database on {report.disk};"
+        f" fdatasync of 4 KB {spread(report.sync_ms)} ms; each figure: median (least … most) of its rounds"
+    )
+    table = Table()
+    for heading in ("row", "what", "ours", "unit", "target", "verdict", "limit in this run"):
+        table.add_column(heading)
+    for figure in report.figures:
+        table.add_row(*_cells(figure))
+    console.print(table)
+
+
+def _cells(figure: Figure) -> list[str]:
+    target = "" if figure.target is None else f"{'≥' if figure.at_least else '≤'} {_short(figure.target)}"
+    limit = f"{spread(figure.limit)} {figure.limit_name}" if figure.limit else ""
+    return [figure.row, figure.name, str(figure.spread), figure.unit, target, figure.verdict, limit]
+
+
+def _short(value: float) -> str:
+    if abs(value) >= 1000:
+        return f"{value:,.0f}".replace(",", " ")
+    return f"{value:.0f}" if abs(value) >= 100 else f"{value:.3g}"

@@ -1,0 +1,142 @@
+"""A server with its workers before a scripted engine, all of them real processes."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from bench.connection import Address, Broken, get
+from bench.fleet import Fleet, Process, free_port
+from bench.load import ask_once
+from bench.machine import server_cores
+from bench.script import MODEL
+
+START_S: Final = 60.0
+
+
+class Plan(msgspec.Struct, frozen=True, kw_only=True):
+    """What to start. `server_command` runs the server's module: a profiler may stand before it."""
+
+    name: str
+    workers: int = 1
+    slots: int = 64
+    database: Path | None = None
+    settings: dict[str, str] = {}
+    profile: bool = False
+
+
+class World(msgspec.Struct, kw_only=True):
+    """What runs."""
+
+    fleet: Fleet
+    plan: Plan
+    port: int
+    engine_port: int
+    server: Process
+    engine: Process
+    workers: list[Process]
+
+    @property
+    def address(self) -> Address:
+        """Where to ask the server."""
+        return Address(self.port)
+
+    @property
+    def engine_address(self) -> Address:
+        """Where to ask the engine itself."""
+        return Address(self.engine_port)
+
+    def restart_server(self) -> None:
+        """A new server process on the same store, at the same port."""
+        self.server = start_server(self.fleet, self.plan, self.port)
+
+    def kill_server(self) -> None:
+        """As `kill -9`."""
+        self.fleet.kill(self.server)
+
+
+@asynccontextmanager
+async def world(fleet: Fleet, plan: Plan) -> AsyncIterator[World]:
+    """Start all of it, wait until the workers serve; ended at the end."""
+    port, engine_port = free_port(), free_port()
+    engine = fleet.start(f"{plan.name}-engine", ["-m", "bench.engine", "--port", str(engine_port)], other_cores())
+    await reachable(engine, engine_port, "/v1/models")
+    server = start_server(fleet, plan, port)
+    await reachable(server, port, "/readyz")
+    made = World(fleet=fleet, plan=plan, port=port, engine_port=engine_port, server=server, engine=engine, workers=[])
+    try:
+        for number in range(plan.workers):
+            made.workers.append(start_worker(made, number))
+        await serving(made)
+        yield made
+    finally:
+        for process in [*made.workers, made.server, engine]:
+            fleet.end(process)
+
+
+def start_server(fleet: Fleet, plan: Plan, port: int) -> Process:
+    """`inferpool serve`, on its own core."""
+    database = plan.database or fleet.folder / f"{plan.name}.db"
+    command = ["-m", "inferpool", "serve", "--port", str(port), "--database-url", str(database)]
+    settings = {"INFERPOOL_LOG_LEVEL": "warning", **plan.settings}
+    return fleet.start(f"{plan.name}-server", command, server_cores(), settings)
+
+
+def start_worker(made: World, number: int) -> Process:
+    """`inferpool worker`, on the other cores."""
+    name = f"{made.plan.name}-{number}"
+    command = ["-m", "inferpool", "worker", "--name", name, "--slots", str(made.plan.slots)]
+    command += ["--server", f"http://127.0.0.1:{made.port}", "--engine", f"http://127.0.0.1:{made.engine_port}"]
+    settings = {"INFERPOOL_STATE_FOLDER": str(made.fleet.folder / "state"), "INFERPOOL_LOG_LEVEL": "warning"}
+    return made.fleet.start(f"{name}-worker", command, other_cores(), settings)
+
+
+def other_cores() -> set[int]:
+    """Every core but the server's; empty where there is no other."""
+    return set()
+
+
+async def reachable(process: Process, port: int, path: str, longest_s: float = START_S) -> float:
+    """Wait until the path answers (503: not yet); gives the seconds. Raises `TimeoutError`, `RuntimeError` when it ended."""
+    began = time.perf_counter()
+    while not await _answers(port, path):
+        process.check()
+        if time.perf_counter() - began > longest_s:
+            raise TimeoutError(f"{process.name} did not answer {path} within {longest_s} s")
+        await asyncio.sleep(0.005)
+    return time.perf_counter() - began
+
+
+async def serving(made: World) -> None:
+    """Wait until every worker's llm is active."""
+    async with asyncio.timeout(START_S):
+        while await _active(made.port) < len(made.workers):
+            for worker in made.workers:
+                worker.check()
+            await asyncio.sleep(0.02)
+
+
+async def _answers(port: int, path: str) -> bool:
+    try:
+        return (await ask_once(port, get(path))).status < 500
+    except (OSError, Broken):
+        return False
+
+
+class _Llm(msgspec.Struct):
+    name: str
+    status: str
+
+
+class _Llms(msgspec.Struct):
+    data: list[_Llm]
+
+
+async def _active(port: int) -> int:
+    reply = await ask_once(port, get("/api/v1/llms"))
+    llms = msgspec.json.decode(reply.body, type=_Llms).data
+    return sum(llm.name.startswith(f"{MODEL}@") and llm.status == "active" for llm in llms)
