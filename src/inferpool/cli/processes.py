@@ -20,11 +20,12 @@ class ProcessEnded(InferpoolError):
 
 
 class Processes:
-    """Every process by its name; leaving the context ends those that still run, the last one first."""
+    """Every process by its name; leaving the context ends those that still run, in reverse order of their first start."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._running: dict[str, Process] = {}
+        self._names: list[str] = []
 
     async def __aenter__(self) -> Self:
         return self
@@ -32,7 +33,7 @@ class Processes:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        for name in reversed(list(self._running)):
+        for name in reversed(self._names):
             await self._end(name)
 
     async def start(self, name: str, command: Sequence[str]) -> int:
@@ -40,6 +41,8 @@ class Processes:
 
         It has a session of its own, so that a Ctrl-C of the terminal reaches the demo alone, which then ends it.
         """
+        if name not in self._names:
+            self._names.append(name)
         with self.log(name).open("ab") as log:
             self._running[name] = await asyncio.create_subprocess_exec(
                 *command,
@@ -73,8 +76,8 @@ class Processes:
                 raise ProcessEnded(f"the {name} ended by itself (exit code {process.returncode}): {lines[-1]}")
 
     async def _end(self, name: str) -> None:
-        process = self._running.pop(name)
-        if process.returncode is not None:
+        process = self._running.pop(name, None)
+        if process is None or process.returncode is not None:
             return
         process.send_signal(signal.SIGTERM)
         with contextlib.suppress(TimeoutError):

@@ -12,7 +12,7 @@ app = typer.Typer()
 
 @app.command(
     "worker",
-    epilog="Examples:\n\n$ inferpool worker --server https://pool.example.com --engine http://127.0.0.1:8000\n\n"
+    epilog="Examples:\n\n$ inferpool worker --server https://example.com --engine http://127.0.0.1:8000\n\n"
     "$ inferpool worker --engine http://127.0.0.1:11434 --model qwen3:8b --model llama3.2 --slots 2\n\n"
     "Other settings come from INFERPOOL_… variables or inferpool.toml: docs/reference/settings.md lists them.\n\n"
     + EXIT_CODES,
