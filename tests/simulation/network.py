@@ -128,7 +128,9 @@ class Network:
             if link.client is process:
                 link.closed = True
                 delay = self.latency() if self.chance.random() < 0.9 else self.chance.uniform(1.0, 40.0)
-                if link.outlet is not None:
+                if link.outlet is None:
+                    self.forget(link)
+                else:
                     self.later(delay, link.outlet.disconnect)
             if link.server is process:
                 self.later(self.latency(), _Failure(link, "connection reset by peer").happen)

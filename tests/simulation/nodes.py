@@ -286,7 +286,8 @@ class WorkerNode:
         timers = [str(timer) for timer in world.loop.timers_of(process)]
         if left or timers:
             world.laws.broken.append(f"{process.name} ended and left tasks {left}, timers {timers}")
-        self._end(process)
+        if process is self.process:
+            self._end(process)
 
     def kill(self) -> None:
         """As SIGKILL."""

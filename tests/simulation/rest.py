@@ -27,8 +27,12 @@ def _of_dispatch(dispatch: Dispatch) -> list[str]:
     backlog, feed = dispatch.backlog, dispatch.feed
     if backlog.count or backlog.size:
         found.append(f"the backlog counts {backlog.count} tasks of {backlog.size} bytes")
-    if feed.size or feed._strands:
-        found.append(f"the feed holds {feed.size} bytes in {len(feed._strands)} strands")
+    if feed.size:
+        found.append(f"the feed counts {feed.size} bytes")
+    found += [
+        f"the feed remembers {task_id}: attempt {strand.attempt}, {strand.watchers} watchers, {strand.outcome}"
+        for task_id, strand in feed._strands.items()
+    ]
     if not dispatch.catalog.sessions:
         found.append("no session is there")
     if dispatch.losses.orphans:

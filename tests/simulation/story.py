@@ -224,15 +224,18 @@ class Story:
 
     # ---- the end -------------------------------------------------------------------------------------------------
 
+    def overhear(self) -> None:
+        """What was logged as an error, or caught by nobody, before the dead are buried."""
+        self.laws.broken.extend(self.world.network.faults)
+        self.laws.broken.extend(self.loop.faults)
+        for log in [*self.server.logs, *(log for worker in self.workers for log in worker.logs)]:
+            self.laws.broken.extend(log.errors)
+
     def judge(self) -> None:
         """Once nobody runs any more: the store, what was accepted, what nobody caught."""
         for task_id, tag in self.shared.accepted.items():
             if self.laws.row(task_id) is None:
                 self.shared.breach(f"the task of {tag} was accepted, it is gone")
-        self.laws.broken.extend(self.world.network.faults)
-        self.laws.broken.extend(self.loop.faults)
-        for log in [*self.server.logs, *(log for worker in self.workers for log in worker.logs)]:
-            self.laws.broken.extend(log.errors)
         if any(worker.replaced for worker in self.workers):
             self.shared.breach("a worker was told that another runs on its state")
         if not self.path.exists():
@@ -285,6 +288,7 @@ def _run(plan: Plan, folder: Path, *, echo: bool) -> Result:
     story.server.kill()
     for worker in story.workers:
         worker.kill()
+    story.overhear()
     loop.finish()
     story.judge()
     laws.close()
