@@ -21,7 +21,7 @@ from inferpool.wire.sessions import (
     Stopped,
 )
 from tests.worker.engine_peer import FINISH, Answer, Breaks, Script, delta, infer
-from tests.worker.server_peer import Always, InTurn, Refuse, nothing, reply_to
+from tests.worker.server_peer import LOST, Always, InTurn, Refuse, nothing, reply_to, taken
 from tests.worker.workers import House
 
 pytestmark = pytest.mark.anyio
@@ -196,3 +196,25 @@ async def test_an_engine_answer_passes_with_its_status(house: House) -> None:
         result = await house.until_event(Result)
     assert isinstance(result, Result)
     assert (result.status, result.body) == (400, '{"error":{"message":"bad"}}')
+
+
+async def test_an_answer_that_is_no_text_travels_as_base64(house: House) -> None:
+    house.engine.then(Answer(b"\xff\xfe", headers={"content-type": "audio/wav"}))
+    async with house.linked():
+        house.server.push(infer())
+        result = await house.until_event(Result)
+    assert isinstance(result, Result)
+    assert (result.body, result.body_base64, result.content_type) == (None, "//4=", "audio/wav")
+
+
+async def test_a_stream_waits_while_the_outbox_is_full(house: House) -> None:
+    house.set_outbox(waiting_chunks=2)
+    script = Script()
+    house.engine.then(script)
+    house.server.on_events = InTurn(taken, LOST, LOST)
+    async with house.linked():
+        house.server.push(infer(streaming=True))
+        script.say(delta("a"), delta("b"), delta("c"), FINISH, "[DONE]")
+        result = await house.until_event(Result)
+    assert isinstance(result, Result)
+    assert result.last_seq == 4

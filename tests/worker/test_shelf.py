@@ -3,9 +3,13 @@
 import pytest
 
 from inferpool.wire.sessions import Failed, Result
+from inferpool.worker.batch import Batch
 from tests.worker.outbox_bench import ALL_TAKEN, Bench, registered, seqs
+from tests.worker.parts import MemoryDisk
 
 pytestmark = pytest.mark.anyio
+
+EMPTY = Batch([], 0, 0, b"")
 
 
 async def test_acknowledged_chunks_go_to_disk_and_come_back_when_the_server_asks() -> None:
@@ -75,3 +79,59 @@ async def test_a_restarted_worker_forgets_attempts_that_had_not_ended() -> None:
     again = Bench(bench.disk)
     assert again.outbox.holding() == []
     assert not bench.disk.files
+
+
+async def test_a_damaged_outbox_file_is_said_and_removed() -> None:
+    disk = MemoryDisk()
+    disk.files["t1.1.result"] = b"{"
+    bench = Bench(disk)
+    assert bench.outbox.holding() == []
+    assert disk.files == {}
+    assert any("damaged" in said for said in bench.log.said)
+
+
+async def test_a_finished_stream_is_shelved_with_the_chunks_that_were_spilled_before() -> None:
+    bench = Bench(memory_bytes=1, shelve_after_s=0)
+    entry = bench.entry(chunks=3)
+    bench.outbox.settle(bench.outbox.next_batch(), ALL_TAKEN)
+    assert list(bench.disk.files) == ["t1.1.chunks"]
+    bench.finish(entry)
+    assert list(bench.disk.files) == ["t1.1.result"]
+    bench.outbox.bind(registered(resume={"t1": 0}))
+    assert seqs(bench.sent()) == [1, 2, 3]
+
+
+async def test_a_shelved_stream_leaves_the_memory_without_a_second_copy() -> None:
+    bench = Bench(memory_bytes=1, shelve_after_s=0)
+    entry = bench.entry(chunks=3)
+    bench.outbox.settle(bench.outbox.next_batch(), ALL_TAKEN)
+    bench.finish(entry)
+    bench.refuse(bench.outbox.next_batch(), "gap", have_seq=2)
+    bench.outbox.settle(EMPTY, ALL_TAKEN)
+    assert list(bench.disk.files) == ["t1.1.result"]
+    bench.outbox.bind(registered(resume={"t1": 0}))
+    assert seqs(bench.sent()) == [1, 2, 3]
+
+
+async def test_an_answer_whose_spilled_chunks_are_lost_is_not_shelved() -> None:
+    bench = Bench(memory_bytes=1, shelve_after_s=0)
+    entry = bench.entry(chunks=3)
+    bench.outbox.settle(bench.outbox.next_batch(), ALL_TAKEN)
+    bench.disk.files.clear()
+    bench.finish(entry)
+    assert bench.disk.files == {}
+    bench.outbox.shelving.close()
+
+
+async def test_names_of_files_are_no_paths() -> None:
+    bench = Bench(shelve_after_s=0)
+    bench.finish(bench.entry("../../etc/passwd"))
+    assert list(bench.disk.files) == ["..%2F..%2Fetc%2Fpasswd.1.result"]
+
+
+async def test_an_outbox_that_closes_puts_on_disk_what_still_waits() -> None:
+    bench = Bench(shelve_after_s=60)
+    bench.finish(bench.entry())
+    assert bench.disk.files == {}
+    bench.outbox.shelving.close()
+    assert list(bench.disk.files) == ["t1.1.result"]

@@ -1,7 +1,7 @@
 """Any OpenAI-compatible engine as the worker sees it: which models it lists, how many requests it takes, how to ask it."""
 
 from contextlib import AbstractAsyncContextManager
-from typing import Final
+from typing import Annotated, Final
 
 import msgspec
 
@@ -28,7 +28,7 @@ class _Models(msgspec.Struct, frozen=True):
 
 
 class _Props(msgspec.Struct, frozen=True):
-    total_slots: int
+    total_slots: Annotated[int, msgspec.Meta(ge=1)]
 
 
 _decode_models = msgspec.json.Decoder(_Models).decode
