@@ -1,4 +1,4 @@
-"""Claims about the protocol between server and worker."""
+"""Claims about what a worker tells its server, what the server tells it."""
 
 import msgspec
 import pytest

@@ -1,4 +1,4 @@
-"""The protocol between server and worker: registration, channel frames, uplink events.
+"""What a worker tells its server, what the server tells it: registration, channel frames, uplink events.
 
 Spec section 4. Both sides import these structs, so that they cannot drift. Unknown fields, frames or events are ignored
 on either side, so that releases can be mixed.
