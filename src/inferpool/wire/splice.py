@@ -22,7 +22,7 @@ Fields: TypeAlias = dict[str, msgspec.Raw]
 
 _MODEL: Final = b'"model"'
 _OPTIONS: Final = b'"stream_options"'
-_STRING: Final = rb'"(?:[^"\\]++|\\.)*+"'
+_STRING: Final = rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"'
 _BLANKS: Final = b" \t\n\r"
 _SPACE: Final = rb"[ \t\n\r]*+"
 _SPACES: Final = re.compile(_SPACE)
