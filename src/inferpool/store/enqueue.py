@@ -23,7 +23,7 @@ _UNCLAIMED: Final = ("pending", 0, None, None, None, None, None, None)
 
 async def insert(connection: Connection, enqueues: Sequence[Enqueue], now: Micros) -> None:
     """Insert each task, already claimed where its session still stands; attach those with a standing key."""
-    fresh = [one for one in enqueues if one.task.idempotency is None or await _is_new(connection, one, now)]
+    fresh = [one for one in enqueues if await _is_new(connection, one, now)]
     claims = {(one.claim.session_id, one.claim.epoch, one.claim.server_id) for one in fresh if one.claim}
     standing = {key for key in sorted(claims) if await stands(connection, *key)}
     await connection.write("enqueue", [_parameters(one, standing, now) for one in fresh])

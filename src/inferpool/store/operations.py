@@ -1,6 +1,7 @@
 """What waits for the writer: one operation a verb, in the groups that a transaction runs them by."""
 
 import asyncio
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Coroutine
 from typing import Generic, Protocol, TypeVar
 
@@ -15,7 +16,7 @@ OVERHEAD = 512
 """Bytes that an operation is taken to cost beside its bodies."""
 
 
-class Operation(Generic[R]):
+class Operation(ABC, Generic[R]):
     """One verb on its way into a transaction, then back with its outcome.
 
     `marks` name what it changes: two operations with a common mark are never in one batch, so that statements over
@@ -33,9 +34,9 @@ class Operation(Generic[R]):
         self.alone = False
         self.fault: BaseException | None = None
 
+    @abstractmethod
     def join(self, batch: "Batch") -> None:
         """Take its place in the batch's groups."""
-        raise NotImplementedError
 
     def settle(self) -> None:
         """Tell whoever waits, on the event loop."""
