@@ -71,9 +71,13 @@ class Watcher:
         """Until there may be something new: True; False when `timeout_s` passed before."""
         return self._has_news() or await self._next(timeout_s)
 
-    def _forget(self, future: asyncio.Future[None]) -> None:
-        if future in self._strand.waiting:
-            self._strand.waiting.remove(future)
+    def _forget(self, future: asyncio.Future[None]) -> bool:
+        """Whether the future was still waiting."""
+        waiting = self._strand.waiting
+        if future in waiting:
+            waiting.remove(future)
+            return True
+        return False
 
     def _has_news(self) -> bool:
         strand = self._strand
@@ -95,16 +99,18 @@ class Watcher:
         return outcome
 
     async def _next(self, timeout_s: float | None) -> bool:
-        future = asyncio.get_running_loop().create_future()
+        # Once a chunk: `asyncio.wait` with its set of tasks would cost half of what a relayed chunk may.
+        loop = asyncio.get_running_loop()
+        future = loop.create_future()
         self._strand.waiting.append(future)
+        timer = None if timeout_s is None else loop.call_later(timeout_s, _give_up, future)
         try:
-            if timeout_s is None:
-                await future
-            else:
-                await asyncio.wait((future,), timeout=timeout_s)
-            return future.done()
+            await future
         finally:
-            self._forget(future)
+            if timer is not None:
+                timer.cancel()
+            woken = not self._forget(future)
+        return woken
 
     def close(self, *, by_server: bool = False) -> None:
         """Stop following. `by_server`: the server ended the response itself, which cancels nothing."""
@@ -113,6 +119,11 @@ class Watcher:
             if self._blocking:
                 self._feed.unblock()
             self._feed.detach(self._strand, by_server=by_server)
+
+
+def _give_up(future: asyncio.Future[None]) -> None:
+    if not future.done():
+        future.set_result(None)
 
 
 class Feed:
@@ -161,6 +172,12 @@ class Feed:
         strand = self._strands.get(task_id)
         if strand is None:
             strand = self._strands[task_id] = Strand(task_id, self._memory)
+        return strand
+
+    def stray(self, task_id: TaskId) -> Strand:
+        """A strand that nobody can find, for an attempt of which nothing more is taken."""
+        strand = Strand(task_id, self._memory)
+        strand.forgotten = True
         return strand
 
     def follow(self, task_id: TaskId) -> Watcher:
@@ -244,7 +261,7 @@ class Feed:
         """A replay or a purge: who watched the old end keeps it, who comes now asks the row anew."""
         strand = self._strands.pop(task_id, None)
         if strand is not None and not strand.watchers:
-            strand.clear()
+            self._forget(strand)
 
     def detach(self, strand: Strand, *, by_server: bool) -> None:
         """One watcher less; a caller's task that nobody waits for any more is cancelled."""
@@ -260,6 +277,7 @@ class Feed:
 
     def _forget(self, strand: Strand) -> None:
         strand.clear()
+        strand.forgotten = True
         if self._strands.get(strand.task_id) is strand:
             del self._strands[strand.task_id]
 

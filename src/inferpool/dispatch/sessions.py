@@ -156,7 +156,7 @@ class SessionDesk:
         """The worker is told to drop it: until it has, its slot is used."""
         known = old.held.get((attempt.task_id, attempt.attempt)) if old else None
         llm_name = known.llm_name if known else next(iter(session.llms), "")
-        strand = self._parts.feed.strand(attempt.task_id)
+        strand = self._parts.feed.stray(attempt.task_id)
         held = Held(attempt.task_id, attempt.attempt, llm_name, session.engine_of(llm_name), strand)
         held.state, held.why, held.stopping_at = HeldState.STOPPING, "stale", self._now()
         session.hold(held)

@@ -62,7 +62,19 @@ class Memory:
 class Strand:
     """What this server knows of one task: its newest attempt with the chunks of it, then its end."""
 
-    __slots__ = ("_memory", "alone", "attempt", "chunks", "head", "outcome", "size", "task_id", "waiting", "watchers")
+    __slots__ = (
+        "_memory",
+        "alone",
+        "attempt",
+        "chunks",
+        "forgotten",
+        "head",
+        "outcome",
+        "size",
+        "task_id",
+        "waiting",
+        "watchers",
+    )
 
     def __init__(self, task_id: TaskId, memory: Memory) -> None:
         self.task_id = task_id
@@ -76,6 +88,8 @@ class Strand:
         self.alone: Callable[[TaskId], None] | None = None
         """Called when the last watcher leaves before the end: a blocked caller's task is then cancelled."""
         self.waiting: list[asyncio.Future[None]] = []
+        self.forgotten = False
+        """Nobody can find it any more: what a repeated batch still adds is dropped with its slot, so it is not counted."""
         self._memory = memory
 
     def begin(self, attempt: int) -> None:
@@ -91,11 +105,13 @@ class Strand:
         size = len(payload)
         self.chunks.append(payload)
         self.size += size
-        self._memory.size += size
+        if not self.forgotten:
+            self._memory.size += size
 
     def clear(self) -> None:
         """Forget the chunks. Watchers that hold the list go on reading it."""
-        self._memory.size -= self.size
+        if not self.forgotten:
+            self._memory.size -= self.size
         self.size = 0
         self.chunks = []
 

@@ -68,7 +68,7 @@ class _Batch:
         self.reasons = reasons
         """Why chunks of attempts that are not held are refused."""
         self.refused: dict[Key, RefusedEvent] = {}
-        self.touched: set[Strand] = set()
+        self.touched: dict[Strand, None] = {}
         self.changes: list[LlmStatusChanged] = []
         self.ends: list[tuple[Key, asyncio.Future[Settlement]]] = []
 
@@ -164,7 +164,7 @@ class Uplink:
             batch.refuse(key, "gap", have)
         elif event.seq == have + 1 and key not in batch.refused:
             strand.add(event.data)
-            batch.touched.add(strand)
+            batch.touched[strand] = None
             if strand.size > self._parts.options.stream_bytes:
                 self._too_long(batch, held)
 
@@ -182,7 +182,7 @@ class Uplink:
             batch.refuse(key, held.why or "stale" if held else batch.reasons.get(key, "stale"))
         elif held.strand.attempt == event.attempt and held.strand.head is None:
             held.strand.head = Head(event.status, event.content_type)
-            batch.touched.add(held.strand)
+            batch.touched[held.strand] = None
             self._parts.store.start(Spoken(key[0], key[1], batch.session.id))
 
     def _result(self, batch: _Batch, event: Result) -> None:
