@@ -6,11 +6,13 @@ import pytest
 from inferpool.core.llm import LlmStatus
 from inferpool.core.session import LlmOffer
 from inferpool.wire.sessions import Event, LlmStatusChanged
+from inferpool.worker.disk import PatientDisk
 from inferpool.worker.engine import Engine
 from inferpool.worker.options import WorkerOptions
 from inferpool.worker.roster import Roster, Tell
+from inferpool.worker.sightings import SIGHTINGS_FILE, Sightings
 from tests.worker.engine_peer import EnginePeer
-from tests.worker.parts import QuietLog
+from tests.worker.parts import MemoryDisk, QuietLog
 
 pytestmark = pytest.mark.anyio
 
@@ -18,7 +20,8 @@ pytestmark = pytest.mark.anyio
 class Yard:
     """A roster over some engines."""
 
-    def __init__(self, engines: int = 1, **options: object) -> None:
+    def __init__(self, engines: int = 1, disk: MemoryDisk | None = None, **options: object) -> None:
+        self.disk = disk or MemoryDisk()
         self.peers = [EnginePeer() for _ in range(engines)]
         self.said: list[Event] = []
         self.registrations = 0
@@ -26,7 +29,11 @@ class Yard:
         made = [Engine(peer.transport, f"http://engine{number}", None) for number, peer in enumerate(self.peers)]
         settings: dict[str, object] = {"name": "box", "server_urls": [], "engine_urls": [], **options}
         self.roster = Roster(
-            msgspec.convert(settings, WorkerOptions), made, Tell(self.said.append, self.register), self.log
+            msgspec.convert(settings, WorkerOptions),
+            made,
+            Sightings(PatientDisk(self.disk, self.log)),
+            Tell(self.said.append, self.register),
+            self.log,
         )
 
     def register(self) -> None:
@@ -134,3 +141,23 @@ async def test_an_engine_that_answers_strangely_about_its_slots_has_the_usual_nu
     yard = Yard()
     yard.peers[0].slots = -1
     assert [offer.slots for offer in await yard.look()] == [4]
+
+
+async def test_a_restarted_worker_still_publishes_the_models_of_an_engine_that_is_away() -> None:
+    yard = Yard()
+    yard.peers[0].slots = 7
+    await yard.look()
+    again = Yard(disk=yard.disk)
+    again.peers[0].up = False
+    offers = await again.look()
+    assert [(offer.name, offer.slots, offer.status) for offer in offers] == [("tiny@box", 7, LlmStatus.INACTIVE)]
+
+
+async def test_a_damaged_memory_of_engines_is_forgotten() -> None:
+    disk = MemoryDisk()
+    disk.files[SIGHTINGS_FILE] = b"{"
+    yard = Yard(disk=disk)
+    yard.peers[0].up = False
+    assert await yard.look() == []
+    yard.peers[0].up = True
+    assert await yard.names() == ["tiny@box"]

@@ -16,7 +16,7 @@ class EngineView(msgspec.Struct, frozen=True, kw_only=True):
     models: list[str] | None
     """Model ids; None when it lists none."""
     slots: int | None
-    """Requests that it answers at once; None when it does not tell."""
+    """Requests that it answers at once; None when it did not tell."""
 
 
 class _Model(msgspec.Struct, frozen=True):

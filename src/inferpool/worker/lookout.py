@@ -9,6 +9,7 @@ from inferpool.core.llm import LlmStatus
 from inferpool.worker.engine import Engine, EngineView
 from inferpool.worker.log import Log
 from inferpool.worker.options import WorkerOptions
+from inferpool.worker.sightings import Sighting, Sightings
 
 DEFAULT_SLOTS: Final = 4
 
@@ -16,18 +17,22 @@ DEFAULT_SLOTS: Final = 4
 class Lookout:
     """Looks at its engine every few seconds; each change of what it sees is said once in the log."""
 
-    def __init__(self, options: WorkerOptions, engine: Engine, changed: Callable[[], None], log: Log) -> None:
+    def __init__(
+        self, options: WorkerOptions, engine: Engine, sightings: Sightings, changed: Callable[[], None], log: Log
+    ) -> None:
         """`changed` is called after each look."""
         self._options = options
+        self._sightings = sightings
         self._changed = changed
         self._log = log
         self._view: EngineView | None = None
         self._hurry = asyncio.Event()
         self._said = ""
         self.engine = engine
-        self.models = list(options.models)
-        """What to publish; models that were named by the user also before the engine was seen."""
-        self.slots = options.slots or DEFAULT_SLOTS
+        last = sightings.last(engine.root)
+        self.models = list(options.models) or (last.models if last else [])
+        """What to publish; before the engine was seen what it served last, or what the user named."""
+        self.slots = options.slots or (last.slots if last else DEFAULT_SLOTS)
 
     @property
     def status(self) -> LlmStatus:
@@ -66,12 +71,13 @@ class Lookout:
             self._hurry.clear()
 
     def _learn(self, view: EngineView) -> None:
-        self.slots = self._options.slots or view.slots or DEFAULT_SLOTS
+        self.slots = self._options.slots or view.slots or self.slots
         named = self._options.models
         if view.models is None:
-            self.models = list(named)
+            self.models = list(named) or self.models
         else:
             self.models = [model for model in view.models if not named or model in named]
+        self._sightings.note(self.engine.root, Sighting(self.models, self.slots))
         if self.models:
             self._say("the engine serves models", models=", ".join(self.models), slots=self.slots)
         else:

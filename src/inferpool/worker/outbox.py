@@ -149,6 +149,7 @@ class Outbox:
                 self._forget(entry)
             else:
                 self._abandon(entry, _failed(entry, message))
+        self.pressure.recount(self.entries.values())
 
     # ---- what registering does --------------------------------------------------------------------------------------
 
@@ -157,7 +158,7 @@ class Outbox:
         return [
             Holding(task_id=entry.task_id, attempt=entry.attempt, last_seq=entry.made, ended=entry.terminal is not None)
             for entry in self.entries.values()
-            if not entry.refused and not isinstance(entry.terminal, Stopped)
+            if not isinstance(entry.terminal, Stopped) and not (entry.refused and entry.terminal is None)
         ]
 
     def bind(self, reply: RegisterReply) -> None:

@@ -14,6 +14,7 @@ from inferpool.worker.engine import Engine
 from inferpool.worker.log import Log
 from inferpool.worker.lookout import Lookout
 from inferpool.worker.options import WorkerOptions
+from inferpool.worker.sightings import Sightings
 
 
 class Tell(NamedTuple):
@@ -35,12 +36,14 @@ class Post(NamedTuple):
 class Roster:
     """All llms of all engines of this worker."""
 
-    def __init__(self, options: WorkerOptions, engines: list[Engine], tell: Tell, log: Log) -> None:
+    def __init__(
+        self, options: WorkerOptions, engines: list[Engine], sightings: Sightings, tell: Tell, log: Log
+    ) -> None:
         self._options = options
         self._tell = tell
         self._published: dict[str, Post] = {}
         self._bound = False
-        self.lookouts = [Lookout(options, engine, self.compare, log) for engine in engines]
+        self.lookouts = [Lookout(options, engine, sightings, self.compare, log) for engine in engines]
 
     def post(self, llm_name: str) -> Post | None:
         """Who serves this llm; None when it is not published."""

@@ -19,9 +19,12 @@ from inferpool.worker.registration import Claims, Registration
 from inferpool.worker.relay import Relay
 from inferpool.worker.roster import Roster, Tell
 from inferpool.worker.shelf import Shelf
+from inferpool.worker.sightings import Sightings
 from inferpool.worker.state import SessionState
 from inferpool.worker.uplink import Uplink
 
+FIRST_LOOK_S = 2.0
+"""For the engines to answer before the first registration."""
 GRACE_S = 10.0
 """The server's usual grace; its quarter bounds every pause between two tries."""
 
@@ -38,7 +41,9 @@ class Worker:
         server = ServerClient(ServerCaller(parts.server, options.server_urls, options.server_token), options.patience)
         engines = [Engine(parts.engine, url, options.engine_key) for url in options.engine_urls]
         self._outbox = Outbox(options.outbox, Shelf(disk, parts.log), self._stop)
-        self._roster = Roster(options, engines, Tell(self._outbox.say, self._register_again), parts.log)
+        self._roster = Roster(
+            options, engines, Sightings(disk), Tell(self._outbox.say, self._register_again), parts.log
+        )
         registration = Registration(
             server,
             SessionState(disk, parts.new_id, parts.new_secret, parts.log),
@@ -79,7 +84,9 @@ class Worker:
             self._outbox.shelving.close()
 
     async def _linked(self) -> None:
-        await asyncio.gather(*[lookout.look() for lookout in self._roster.lookouts])
+        # One registration with all llms is better than two, but what waits in the outbox is not to wait for an engine.
+        looks = asyncio.gather(*[lookout.look() for lookout in self._roster.lookouts])
+        await _within(FIRST_LOOK_S, looks)
         await self._link.run(self._bound, self._attempts.hear)
 
     async def _departed(self) -> None:
