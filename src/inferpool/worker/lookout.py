@@ -9,7 +9,7 @@ from inferpool.core.llm import LlmStatus
 from inferpool.worker.engine import Engine, EngineView
 from inferpool.worker.log import Log
 from inferpool.worker.options import WorkerOptions
-from inferpool.worker.sightings import Sighting, Sightings
+from inferpool.worker.state import Sighting, WorkerState
 
 DEFAULT_SLOTS: Final = 4
 
@@ -18,18 +18,18 @@ class Lookout:
     """Looks at its engine every few seconds; each change of what it sees is said once in the log."""
 
     def __init__(
-        self, options: WorkerOptions, engine: Engine, sightings: Sightings, changed: Callable[[], None], log: Log
+        self, options: WorkerOptions, engine: Engine, state: WorkerState, changed: Callable[[], None], log: Log
     ) -> None:
         """`changed` is called after each look."""
         self._options = options
-        self._sightings = sightings
+        self._state = state
         self._changed = changed
         self._log = log
         self._view: EngineView | None = None
         self._hurry = asyncio.Event()
         self._said = ""
         self.engine = engine
-        last = sightings.last(engine.root)
+        last = state.last_sight(engine.root)
         self.models = list(options.models) or (last.models if last else [])
         """What to publish; before the engine was seen what it served last, or what the user named."""
         self.slots = options.slots or (last.slots if last else DEFAULT_SLOTS)
@@ -77,7 +77,7 @@ class Lookout:
             self.models = list(named) or self.models
         else:
             self.models = [model for model in view.models if not named or model in named]
-        self._sightings.note(self.engine.root, Sighting(self.models, self.slots))
+        self._state.note_sight(self.engine.root, Sighting(self.models, self.slots))
         if self.models:
             self._say("the engine serves models", models=", ".join(self.models), slots=self.slots)
         else:

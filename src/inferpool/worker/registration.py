@@ -14,7 +14,7 @@ from inferpool.core.session import LlmOffer
 from inferpool.wire.sessions import Holding, RegisterReply, RegisterRequest, WorkerInfo
 from inferpool.worker.backoff import Backoff
 from inferpool.worker.log import Log
-from inferpool.worker.state import SessionState
+from inferpool.worker.state import WorkerState
 
 
 class Bound(NamedTuple):
@@ -35,7 +35,7 @@ class Claims(NamedTuple):
 class Registration:
     """Knows whether this process ever registered: only one that did not may try above a newer epoch."""
 
-    def __init__(self, server: ServerClient, state: SessionState, claims: Claims, backoff: Backoff, log: Log) -> None:
+    def __init__(self, server: ServerClient, state: WorkerState, claims: Claims, backoff: Backoff, log: Log) -> None:
         self._server = server
         self._state = state
         self._claims = claims

@@ -14,7 +14,7 @@ from inferpool.worker.engine import Engine
 from inferpool.worker.log import Log
 from inferpool.worker.lookout import Lookout
 from inferpool.worker.options import WorkerOptions
-from inferpool.worker.sightings import Sightings
+from inferpool.worker.state import WorkerState
 
 
 class Tell(NamedTuple):
@@ -36,14 +36,12 @@ class Post(NamedTuple):
 class Roster:
     """All llms of all engines of this worker."""
 
-    def __init__(
-        self, options: WorkerOptions, engines: list[Engine], sightings: Sightings, tell: Tell, log: Log
-    ) -> None:
+    def __init__(self, options: WorkerOptions, engines: list[Engine], state: WorkerState, tell: Tell, log: Log) -> None:
         self._options = options
         self._tell = tell
         self._published: dict[str, Post] = {}
         self._bound = False
-        self.lookouts = [Lookout(options, engine, sightings, self.compare, log) for engine in engines]
+        self.lookouts = [Lookout(options, engine, state, self.compare, log) for engine in engines]
 
     def post(self, llm_name: str) -> Post | None:
         """Who serves this llm; None when it is not published."""

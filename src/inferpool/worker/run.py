@@ -20,7 +20,7 @@ from inferpool.worker.relay import Relay
 from inferpool.worker.roster import Roster, Tell
 from inferpool.worker.shelf import Shelf
 from inferpool.worker.sightings import Sightings
-from inferpool.worker.state import SessionState
+from inferpool.worker.state import WorkerState
 from inferpool.worker.uplink import Uplink
 
 FIRST_LOOK_S = 2.0
@@ -46,7 +46,7 @@ class Worker:
         )
         registration = Registration(
             server,
-            SessionState(disk, parts.new_id, parts.new_secret, parts.log),
+            WorkerState(disk, parts.new_id, parts.new_secret, parts.log),
             Claims(
                 WorkerInfo(name=options.name, version=options.version, labels=options.labels),
                 self._roster.offers,

@@ -1,7 +1,8 @@
-"""The worker's identity across restarts: session, secret, newest epoch, kept in one file.
+"""What a worker remembers across restarts, in one file: its session, what its engines served.
 
-Spec section 4: the worker makes all three itself and writes them down before it uses them, so that an answer that gets
-lost costs nothing.
+Spec section 4: the worker makes session, secret, epoch itself and writes them down before it uses them, so that an answer
+that gets lost costs nothing. Without the last sight of its engines a worker that is restarted while one of them is away
+would publish nothing, and names that callers use would be gone.
 """
 
 from collections.abc import Callable
@@ -16,18 +17,26 @@ from inferpool.worker.log import Log
 STATE_FILE: Final = "state.json"
 
 
-class _Stored(msgspec.Struct, frozen=True, kw_only=True):
+class Sighting(msgspec.Struct, frozen=True):
+    """The models that an engine served, the requests that it took at once."""
+
+    models: list[str]
+    slots: int
+
+
+class _Stored(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     session_id: str
     secret: str
     epoch: int
+    engines: dict[str, Sighting] = {}
 
 
 _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder(_Stored).decode
 
 
-class SessionState:
-    """The session that this worker's folder stands for."""
+class WorkerState:
+    """The session that this worker's folder stands for, with the last sight of each engine by its address."""
 
     def __init__(self, disk: PatientDisk, new_id: NewId, new_secret: Callable[[], str], log: Log) -> None:
         self._disk = disk
@@ -55,9 +64,21 @@ class SessionState:
 
     def raise_epoch(self, epoch: int) -> int:
         """Note that this epoch was used, here or by another process; never lowers."""
-        self._stored = msgspec.structs.replace(self._stored, epoch=max(epoch, self.epoch))
-        self._disk.replace(STATE_FILE, _encode(self._stored))
+        self._keep(msgspec.structs.replace(self._stored, epoch=max(epoch, self.epoch)))
         return self.epoch
+
+    def last_sight(self, engine: str) -> Sighting | None:
+        """None for an engine that was never seen."""
+        return self._stored.engines.get(engine)
+
+    def note_sight(self, engine: str, sighting: Sighting) -> None:
+        """Remember it; what says nothing new costs nothing."""
+        if self.last_sight(engine) != sighting:
+            self._keep(msgspec.structs.replace(self._stored, engines={**self._stored.engines, engine: sighting}))
+
+    def _keep(self, stored: _Stored) -> None:
+        self._stored = stored
+        self._disk.replace(STATE_FILE, _encode(stored))
 
 
 def _load(disk: PatientDisk, log: Log) -> _Stored | None:
