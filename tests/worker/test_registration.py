@@ -46,7 +46,13 @@ async def test_identity_and_epoch_are_on_disk_before_they_are_used(house: House)
     diary = house.server.on_register = Diary(house)
     async with house.linked():
         pass
-    assert diary.entries == [({"session_id": "session-1", "secret": "secret-1", "epoch": 1}, "session-1", 1)]
+    stored = {
+        "session_id": "session-1",
+        "secret": "secret-1",
+        "epoch": 1,
+        "engines": {"http://engine": {"models": ["tiny"], "slots": 4}},
+    }
+    assert diary.entries == [(stored, "session-1", 1)]
 
 
 async def test_a_restarted_worker_comes_back_as_the_same_session_under_a_higher_epoch(house: House) -> None:

@@ -10,7 +10,7 @@ from inferpool.worker.disk import PatientDisk
 from inferpool.worker.engine import Engine
 from inferpool.worker.options import WorkerOptions
 from inferpool.worker.roster import Roster, Tell
-from inferpool.worker.sightings import SIGHTINGS_FILE, Sightings
+from inferpool.worker.state import WorkerState
 from tests.worker.engine_peer import EnginePeer
 from tests.worker.parts import MemoryDisk, QuietLog
 
@@ -31,7 +31,7 @@ class Yard:
         self.roster = Roster(
             msgspec.convert(settings, WorkerOptions),
             made,
-            Sightings(PatientDisk(self.disk, self.log)),
+            WorkerState(PatientDisk(self.disk, self.log), lambda: "session", lambda: "secret", self.log),
             Tell(self.said.append, self.register),
             self.log,
         )
@@ -151,13 +151,3 @@ async def test_a_restarted_worker_still_publishes_the_models_of_an_engine_that_i
     again.peers[0].up = False
     offers = await again.look()
     assert [(offer.name, offer.slots, offer.status) for offer in offers] == [("tiny@box", 7, LlmStatus.INACTIVE)]
-
-
-async def test_a_damaged_memory_of_engines_is_forgotten() -> None:
-    disk = MemoryDisk()
-    disk.files[SIGHTINGS_FILE] = b"{"
-    yard = Yard(disk=disk)
-    yard.peers[0].up = False
-    assert await yard.look() == []
-    yard.peers[0].up = True
-    assert await yard.names() == ["tiny@box"]

@@ -7,17 +7,28 @@ from inferpool.core.clock import Jitter
 _FIRST_S = 0.1
 
 
-class Backoff:
-    """Doubling pauses, each cut at random to 50-100 %, never over `ceiling_s` seconds."""
+class Ceiling:
+    """The longest pause in seconds, one for all: a quarter of the server's grace."""
 
-    def __init__(self, jitter: Jitter, ceiling_s: float) -> None:
+    def __init__(self, grace_s: float) -> None:
+        self.set(grace_s)
+
+    def set(self, grace_s: float) -> None:
+        """The server told its grace."""
+        self.seconds = grace_s / 4
+
+
+class Backoff:
+    """Doubling pauses, each cut at random to 50-100 %, never over the ceiling."""
+
+    def __init__(self, jitter: Jitter, ceiling: Ceiling) -> None:
         self._jitter = jitter
+        self._ceiling = ceiling
         self._tries = 0
-        self.ceiling_s = ceiling_s
 
     def next_s(self) -> float:
         """The length of the next pause."""
-        whole = min(self.ceiling_s, _FIRST_S * 2.0 ** min(self._tries, 30))
+        whole = min(self._ceiling.seconds, _FIRST_S * 2.0 ** min(self._tries, 30))
         self._tries += 1
         return whole * (0.5 + 0.5 * self._jitter.random())
 

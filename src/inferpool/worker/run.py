@@ -8,7 +8,7 @@ from inferpool.client.caller import ServerCaller
 from inferpool.client.server import ServerClient
 from inferpool.wire.sessions import RegisterReply, WorkerInfo
 from inferpool.worker.attempts import Attempts
-from inferpool.worker.backoff import Backoff
+from inferpool.worker.backoff import Backoff, Ceiling
 from inferpool.worker.disk import PatientDisk
 from inferpool.worker.engine import Engine
 from inferpool.worker.link import Link
@@ -19,14 +19,13 @@ from inferpool.worker.registration import Claims, Registration
 from inferpool.worker.relay import Relay
 from inferpool.worker.roster import Roster, Tell
 from inferpool.worker.shelf import Shelf
-from inferpool.worker.sightings import Sightings
 from inferpool.worker.state import WorkerState
 from inferpool.worker.uplink import Uplink
 
 FIRST_LOOK_S = 2.0
 """For the engines to answer before the first registration."""
 GRACE_S = 10.0
-"""The server's usual grace; its quarter bounds every pause between two tries."""
+"""The server's usual grace, until it tells its own."""
 
 
 class Worker:
@@ -37,16 +36,16 @@ class Worker:
         self._log = parts.log
         self._leave = asyncio.Event()
         disk = PatientDisk(parts.disk, parts.log)
-        new_backoff = partial(Backoff, parts.jitter, GRACE_S / 4)
+        self._ceiling = Ceiling(GRACE_S)
+        new_backoff = partial(Backoff, parts.jitter, self._ceiling)
         server = ServerClient(ServerCaller(parts.server, options.server_urls, options.server_token), options.patience)
+        state = WorkerState(disk, parts.new_id, parts.new_secret, parts.log)
         engines = [Engine(parts.engine, url, options.engine_key) for url in options.engine_urls]
         self._outbox = Outbox(options.outbox, Shelf(disk, parts.log), self._stop)
-        self._roster = Roster(
-            options, engines, Sightings(disk), Tell(self._outbox.say, self._register_again), parts.log
-        )
+        self._roster = Roster(options, engines, state, Tell(self._outbox.say, self._register_again), parts.log)
         registration = Registration(
             server,
-            WorkerState(disk, parts.new_id, parts.new_secret, parts.log),
+            state,
             Claims(
                 WorkerInfo(name=options.name, version=options.version, labels=options.labels),
                 self._roster.offers,
@@ -107,6 +106,7 @@ class Worker:
         await self._outbox.empty.wait()
 
     def _bound(self, reply: RegisterReply) -> None:
+        self._ceiling.set(reply.grace_s)
         self._outbox.bind(reply)
         self._roster.bound()
 
