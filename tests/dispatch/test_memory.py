@@ -3,11 +3,13 @@
 import asyncio
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from inferpool.core.ids import TaskId
-from inferpool.wire.sessions import Holding, Infer
-from tests.dispatch.rig import Rig, ScriptedWorker, call, chunk, opened_dispatch, result, started, turn
+from inferpool.core.lifecycle import Status
+from inferpool.wire.sessions import Holding, Infer, RegisterRequest, WorkerInfo
+from tests.dispatch.rig import SECRET, Rig, ScriptedWorker, call, chunk, opened_dispatch, result, started, turn
 
 pytestmark = pytest.mark.anyio
 
@@ -47,3 +49,14 @@ async def test_chunks_that_are_repeated_after_the_end_are_not_counted(tmp_path: 
         assert await worker.say(chunk(frame, 1), result(frame, last_seq=1)) == []
         assert rig.dispatch.feed.size == 0
         assert not rig.dispatch.feed.knows(TaskId(frame.task_id))
+
+
+async def test_a_worker_that_comes_back_without_its_engine_keeps_its_names_known(tmp_path: Path) -> None:
+    async with opened_dispatch(tmp_path / "db") as rig:
+        worker = await ScriptedWorker(rig).join()
+        nothing = RegisterRequest(session_id=worker.session_id, epoch=2, worker=WorkerInfo(name="box"))
+        await rig.dispatch.desk.register(nothing, SECRET, "local")
+        await rig.dispatch.intake.submit(msgspec.structs.replace(call(model="small@box"), watched=False))
+    async with opened_dispatch(tmp_path / "db", start=1000) as rig:
+        ticket = await rig.dispatch.intake.submit(msgspec.structs.replace(call(model="small@box"), watched=False))
+        assert ticket.status is Status.PENDING

@@ -48,17 +48,20 @@ class Catalog:
         self._reindex()
 
     def publish(self, llms: Iterable[Llm], session_id: SessionId) -> None:
-        """Take the llms of a session as they are now; those it no longer publishes are gone."""
-        kept = {name: llm for name, llm in self._llms.items() if llm.session_id != session_id}
-        self._llms = kept | {llm.name: llm for llm in llms}
+        """Take the llms of a session as they are now; those it no longer publishes stay known, inactive."""
+        self._quiet(session_id)
+        self._llms.update({llm.name: llm for llm in llms})
         self._reindex()
 
     def deactivate(self, session_id: SessionId) -> None:
         """A session is gone: its llms stay known, inactive."""
+        self._quiet(session_id)
+        self._reindex()
+
+    def _quiet(self, session_id: SessionId) -> None:
         for name, llm in self._llms.items():
             if llm.session_id == session_id:
                 self._llms[name] = msgspec.structs.replace(llm, status=LlmStatus.INACTIVE)
-        self._reindex()
 
     def _reindex(self) -> None:
         self._pools = {}

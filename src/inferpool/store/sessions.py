@@ -40,9 +40,10 @@ async def register(connection: Connection, wish: Registration, dead_after: Micro
     moved = await _revert_unlisted(connection, wish, counts=not was_dead)
     moved += await _adopt_listed(connection, wish, now)
     held = {(one.task_id, one.attempt): one for one in await _held(connection, wish.session_id)}
+    listed = {llm.name for llm in wish.llms}
     return Registered(
         epoch=wish.epoch,
-        llms=await connection.read(LLMS_OF_SESSION, [(wish.session_id,)]),
+        llms=[llm for llm in await connection.read(LLMS_OF_SESSION, [(wish.session_id,)]) if llm.name in listed],
         resume=[held[one.task_id, one.attempt] for one in wish.holding if (one.task_id, one.attempt) in held],
         drop=[one for one in wish.holding if (one.task_id, one.attempt) not in held],
         moved=moved,
@@ -141,7 +142,7 @@ async def _publish(connection: Connection, wish: Registration, now: Micros) -> N
     worker = (wish.subject, wish.worker_name, wish.worker_version, labels, now, now, now, wish.secret_hash)
     await connection.write("put_session", [(wish.session_id, wish.epoch, wish.server_id, *worker)])
     listed = json_text([llm.name for llm in wish.llms])
-    await connection.write("delete_llms", [(wish.session_id, listed)])
+    await connection.write("retire_llms", [(now, wish.session_id, listed)])
     await connection.write("put_llm", [_llm(wish.session_id, llm, now) for llm in wish.llms])
 
 

@@ -27,10 +27,12 @@ SET epoch = excluded.epoch, active = 1, leaving = 0, server_id = excluded.server
     worker_name = excluded.worker_name, worker_version = excluded.worker_version, labels = excluded.labels,
     registered_at = excluded.registered_at, seen_at = excluded.seen_at, inactive_at = NULL
 
--- name: delete_llms
--- The session's own names that it lists no more (a JSON array of those that it does).
-DELETE FROM llms
-WHERE session_id = ? AND name NOT IN (SELECT value FROM json_each(?))
+-- name: retire_llms
+-- The session's own names that it lists no more (a JSON array of those that it does). They stay known, so that calls which
+-- name them still find their pool: an engine that is away when its worker starts must not turn its names unknown.
+UPDATE llms
+SET status = 'inactive', updated_at = ?
+WHERE session_id = ? AND status <> 'inactive' AND name NOT IN (SELECT value FROM json_each(?))
 
 -- name: put_llm
 -- Invariant: after `llm_owner` in the same transaction, unless another holds the name.
