@@ -14,7 +14,7 @@ import sys
 import time
 from functools import partial
 from importlib.metadata import version
-from typing import Final
+from typing import Final, Protocol
 
 import structlog
 import uuid_utils
@@ -50,6 +50,7 @@ from inferpool.worker.run import Worker
 
 READERS: Final = 2
 """Threads that read the store; SQLite's readers never wait for its writer."""
+_SIGNALS: Final = (signal.SIGINT, signal.SIGTERM)
 ENGINE_KEEP_ALIVE_S: Final = 2.0
 """Engines close unused connections after as little as 5 s; a request must not race that."""
 
@@ -155,7 +156,7 @@ async def run_worker(settings: Settings) -> None:
     server, engine = AiohttpTransport(), AiohttpTransport(HttpOptions(keep_alive_s=ENGINE_KEEP_ALIVE_S))
     parts = WorkerParts(server, engine, folder, new_id, new_secret, WallClock(), random.Random(), log)
     try:
-        await _until_signalled(Worker(options, parts))
+        await until_signalled(Worker(options, parts))
     finally:
         await engine.close()
         await server.close()
@@ -189,26 +190,34 @@ def _outbox_options(settings: WorkerSettings) -> OutboxOptions:
     return OutboxOptions(shelve_after_s=settings.shelve_after_s, disk_retry_s=settings.disk_retry_s)
 
 
-async def _until_signalled(worker: Worker) -> None:
+class Duty(Protocol):
+    """What runs until it is told to leave."""
+
+    async def run(self) -> None: ...
+
+    def leave(self) -> None: ...
+
+
+async def until_signalled(duty: Duty) -> None:
+    """Run the duty; the first SIGTERM or Ctrl-C tells it to leave, the next one cancels it."""
     loop = asyncio.get_running_loop()
-    working = asyncio.ensure_future(worker.run())
+    working = asyncio.ensure_future(duty.run())
     leaving = asyncio.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, _signalled, worker, leaving, working)
+    for number in _SIGNALS:
+        loop.add_signal_handler(number, _signalled, duty, leaving, working)
     try:
         with contextlib.suppress(asyncio.CancelledError):
             await working
     finally:
-        for number in (signal.SIGINT, signal.SIGTERM):
+        for number in _SIGNALS:
             loop.remove_signal_handler(number)
 
 
-def _signalled(worker: Worker, leaving: asyncio.Event, working: asyncio.Future[None]) -> None:
-    """The first signal begins the leave, the second ends it."""
+def _signalled(duty: Duty, leaving: asyncio.Event, working: asyncio.Future[None]) -> None:
     if leaving.is_set():
         working.cancel()
     leaving.set()
-    worker.leave()
+    duty.leave()
 
 
 # ---- what both need ---------------------------------------------------------------------------------------------------

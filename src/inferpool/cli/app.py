@@ -1,6 +1,7 @@
 """The command line as a whole: its commands, what becomes of their errors."""
 
 import asyncio
+import os
 import sys
 from collections.abc import Sequence
 from importlib.metadata import version
@@ -55,10 +56,11 @@ def run(arguments: Sequence[str]) -> int:
     """Run one command; gives its exit code. An error of ours, or of the machine, is one line, never a traceback."""
     try:
         ended: object = app(list(arguments), prog_name="inferpool", standalone_mode=False)
+        sys.stdout.flush()
     except (KeyboardInterrupt, asyncio.CancelledError, Abort):
         return ExitCode.STOPPED
     except BrokenPipeError:
-        sys.stderr.close()  # whoever read our output left: nothing is wrong
+        _mute()
         return ExitCode.FAILED
     except (TyperException, SettingError) as error:
         if str(error):  # a command without its arguments has shown its help already
@@ -68,6 +70,11 @@ def run(arguments: Sequence[str]) -> int:
         complain(_told(error))
         return ExitCode.FAILED
     return ended if isinstance(ended, int) else ExitCode.DONE
+
+
+def _mute() -> None:
+    """Whoever read our output left: what is still to be written goes nowhere, without a complaint at the exit."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _told(error: Exception) -> str:

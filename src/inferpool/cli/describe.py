@@ -40,13 +40,17 @@ async def stories(client: NativeClient, name: str | None, limit: int) -> list[St
     return [Story(await client.task(one), await client.attempts(one)) for one in names]
 
 
-@app.command(
-    "tasks",
-    epilog="Examples:\n\n$ inferpool describe tasks 0198f2a0-7c11-7d3e-8f7a-5f2f6f0d9f11\n\n"
-    "$ inferpool describe tasks --limit 3 -o yaml\n\n" + EXIT_CODES,
+_TASKS_HELP: Final = (
+    "Examples:\n\n$ inferpool describe tasks 0198f2a0-7c11-7d3e-8f7a-5f2f6f0d9f11\n\n"
+    "$ inferpool describe tasks --limit 3 -o yaml\n\n" + EXIT_CODES
 )
+_LLMS_HELP: Final = "Examples:\n\n$ inferpool describe llms qwen3@office\n\n" + EXIT_CODES
+_SESSIONS_HELP: Final = "Examples:\n\n$ inferpool describe sessions -o yaml\n\n" + EXIT_CODES
+
+
+@app.command("tasks", epilog=_TASKS_HELP)
 def tasks(
-    name: Annotated[str | None, typer.Argument(metavar="[ID]", help="the task; without it the newest ones")] = None,
+    name: Annotated[str | None, typer.Argument(metavar="ID", help="the task; without it the newest ones")] = None,
     limit: LimitFlag = 10,
     output: OutputFlag = None,
     server: ServerFlag = None,
@@ -60,12 +64,9 @@ def tasks(
     _print_each([(one.task.id, task_facts(one.task) + attempt_facts(one.attempts)) for one in told], output)
 
 
-@app.command(
-    "llms",
-    epilog="Examples:\n\n$ inferpool describe llms qwen3@office\n\n" + EXIT_CODES,
-)
+@app.command("llms", epilog=_LLMS_HELP)
 def llms(
-    name: Annotated[str | None, typer.Argument(metavar="[NAME]", help="the llm; without it all")] = None,
+    name: Annotated[str | None, typer.Argument(metavar="NAME", help="the llm; without it all")] = None,
     limit: LimitFlag = 100,
     output: OutputFlag = None,
     server: ServerFlag = None,
@@ -76,12 +77,9 @@ def llms(
     _print_structs(things, [(llm.name, llm_facts(llm)) for llm in things], output, one=name is not None)
 
 
-@app.command(
-    "sessions",
-    epilog="Examples:\n\n$ inferpool describe sessions -o yaml\n\n" + EXIT_CODES,
-)
+@app.command("sessions", epilog=_SESSIONS_HELP)
 def sessions(
-    name: Annotated[str | None, typer.Argument(metavar="[ID]", help="the session; without it all")] = None,
+    name: Annotated[str | None, typer.Argument(metavar="ID", help="the session; without it all")] = None,
     limit: LimitFlag = 100,
     output: OutputFlag = None,
     server: ServerFlag = None,
@@ -92,8 +90,12 @@ def sessions(
     _print_structs(things, [(one.id, session_facts(one)) for one in things], output, one=name is not None)
 
 
-for _word, _command in (("task", tasks), ("llm", llms), ("session", sessions)):
-    app.command(_word, hidden=True)(_command)  # as one says it of a single thing
+for _word, _command, _help in (
+    ("task", tasks, _TASKS_HELP),
+    ("llm", llms, _LLMS_HELP),
+    ("session", sessions, _SESSIONS_HELP),
+):
+    app.command(_word, hidden=True, epilog=_help)(_command)  # as one says it of a single thing
 
 
 Facts: TypeAlias = list[tuple[str, str]]

@@ -25,7 +25,7 @@ SHOWN: Final = 20
 def doctor(
     database_url: Annotated[
         str | None,
-        typer.Option("--database-url", metavar="URL", help="the store to check [default: the server's own default]"),
+        typer.Option("--database-url", metavar="URL", help="the store to check (default: the server's own default)"),
     ] = None,
 ) -> None:
     """Check a store: that every task stands where the law lets it stand, that nothing ended twice or vanished.

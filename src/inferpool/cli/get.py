@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from functools import partial
-from typing import Annotated, TypeAlias, TypeVar
+from typing import Annotated, Final, TypeAlias, TypeVar
 
 import msgspec
 import typer
@@ -21,8 +21,10 @@ app = typer.Typer(
 )
 
 StatusFlag: TypeAlias = Annotated[list[Status] | None, typer.Option("--status", help="only these states (repeatable)")]
-PoolFlag: TypeAlias = Annotated[str | None, typer.Option("--pool", help="only tasks that stand in this pool")]
-LlmFlag: TypeAlias = Annotated[str | None, typer.Option("--llm", help="only tasks that name this llm")]
+PoolFlag: TypeAlias = Annotated[
+    str | None, typer.Option("--pool", metavar="POOL", help="only tasks that stand in this pool")
+]
+LlmFlag: TypeAlias = Annotated[str | None, typer.Option("--llm", metavar="LLM", help="only tasks that name this llm")]
 
 
 def found(one: T | None, many: Sequence[T], shape: Shape[T], output: Output | None) -> None:
@@ -33,14 +35,18 @@ def found(one: T | None, many: Sequence[T], shape: Shape[T], output: Output | No
         print_things(many if one is None else [one], shape, output)
 
 
-@app.command(
-    "tasks",
-    epilog="Examples:\n\n$ inferpool get tasks --status pending --status running\n\n"
+_TASKS_HELP: Final = (
+    "Examples:\n\n$ inferpool get tasks --status pending --status running\n\n"
     "$ inferpool get tasks --pool qwen3 -o wide\n\n"
-    "$ inferpool get tasks --status pending -o name | xargs -n1 inferpool cancel\n\n" + EXIT_CODES,
+    "$ inferpool get tasks --status pending -o name | xargs -n1 inferpool cancel\n\n" + EXIT_CODES
 )
+_LLMS_HELP: Final = "Examples:\n\n$ inferpool get llms\n\n$ inferpool get llms qwen3@office -o yaml\n\n" + EXIT_CODES
+_SESSIONS_HELP: Final = "Examples:\n\n$ inferpool get sessions -o wide\n\n" + EXIT_CODES
+
+
+@app.command("tasks", epilog=_TASKS_HELP)
 def tasks(
-    name: Annotated[str | None, typer.Argument(metavar="[ID]", help="one task instead of the list")] = None,
+    name: Annotated[str | None, typer.Argument(metavar="ID", help="one task instead of the list")] = None,
     status: StatusFlag = None,
     pool: PoolFlag = None,
     llm: LlmFlag = None,
@@ -57,12 +63,9 @@ def tasks(
     return None
 
 
-@app.command(
-    "llms",
-    epilog="Examples:\n\n$ inferpool get llms\n\n$ inferpool get llms qwen3@office -o yaml\n\n" + EXIT_CODES,
-)
+@app.command("llms", epilog=_LLMS_HELP)
 def llms(
-    name: Annotated[str | None, typer.Argument(metavar="[NAME]", help="one llm instead of the list")] = None,
+    name: Annotated[str | None, typer.Argument(metavar="NAME", help="one llm instead of the list")] = None,
     limit: LimitFlag = 100,
     output: OutputFlag = None,
     server: ServerFlag = None,
@@ -73,12 +76,9 @@ def llms(
     found(one, many, LLMS, output)
 
 
-@app.command(
-    "sessions",
-    epilog="Examples:\n\n$ inferpool get sessions -o wide\n\n" + EXIT_CODES,
-)
+@app.command("sessions", epilog=_SESSIONS_HELP)
 def sessions(
-    name: Annotated[str | None, typer.Argument(metavar="[ID]", help="one session instead of the list")] = None,
+    name: Annotated[str | None, typer.Argument(metavar="ID", help="one session instead of the list")] = None,
     limit: LimitFlag = 100,
     output: OutputFlag = None,
     server: ServerFlag = None,
@@ -89,5 +89,9 @@ def sessions(
     found(one, many, SESSIONS, output)
 
 
-for _word, _command in (("task", tasks), ("llm", llms), ("session", sessions)):
-    app.command(_word, hidden=True)(_command)  # as one says it of a single thing
+for _word, _command, _help in (
+    ("task", tasks, _TASKS_HELP),
+    ("llm", llms, _LLMS_HELP),
+    ("session", sessions, _SESSIONS_HELP),
+):
+    app.command(_word, hidden=True, epilog=_help)(_command)  # as one says it of a single thing

@@ -26,7 +26,8 @@ class Output(StrEnum):
 
 
 OutputFlag: TypeAlias = Annotated[
-    Output | None, typer.Option("--output", "-o", help="json, yaml, wide (more columns) or name (names alone)")
+    Output | None,
+    typer.Option("--output", "-o", metavar="FORM", help="json, yaml, wide (more columns) or name (names alone)"),
 ]
 
 

@@ -14,10 +14,10 @@ T = TypeVar("T")
 ServerFlag: TypeAlias = Annotated[
     list[str] | None,
     typer.Option(
-        "--server", metavar="URL", help="the server's address [default: http://127.0.0.1:8010]; several are equal"
+        "--server", metavar="URL", help="the server's address (default: http://127.0.0.1:8010); several are equal"
     ),
 ]
-LimitFlag: TypeAlias = Annotated[int, typer.Option("--limit", min=1, help="at most this many")]
+LimitFlag: TypeAlias = Annotated[int, typer.Option("--limit", metavar="N", min=1, help="at most this many")]
 
 
 def ask(server: list[str] | None, use: Callable[[NativeClient], Awaitable[T]]) -> T:

@@ -18,12 +18,13 @@ app = typer.Typer()
 )
 def serve(
     host: Annotated[
-        str | None, typer.Option("--host", help="the address to listen on, a loopback one [default: 127.0.0.1]")
+        str | None,
+        typer.Option("--host", metavar="HOST", help="the address to listen on, a loopback one (default: 127.0.0.1)"),
     ] = None,
-    port: Annotated[int | None, typer.Option("--port", help="0: any free one [default: 8010]")] = None,
+    port: Annotated[int | None, typer.Option("--port", metavar="PORT", help="0: any free one (default: 8010)")] = None,
     database_url: Annotated[
         str | None,
-        typer.Option("--database-url", metavar="URL", help="sqlite:///PATH or a path [default: in your data folder]"),
+        typer.Option("--database-url", metavar="URL", help="sqlite:///PATH or a path (default: in your data folder)"),
     ] = None,
 ) -> None:
     """Run the server: it takes every call, keeps it, hands it to a worker.

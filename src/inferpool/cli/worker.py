@@ -20,21 +20,26 @@ app = typer.Typer()
 def worker(
     server: Annotated[
         list[str] | None,
-        typer.Option("--server", metavar="URL", help="the server (several are equal) [default: http://127.0.0.1:8010]"),
+        typer.Option("--server", metavar="URL", help="the server (several are equal) (default: http://127.0.0.1:8010)"),
     ] = None,
     engine: Annotated[
         list[str] | None,
         typer.Option("--engine", metavar="URL", help="an OpenAI-compatible engine, with or without /v1 (repeatable)"),
     ] = None,
-    name: Annotated[str | None, typer.Option("--name", help="this worker's name [default: the host's]")] = None,
+    name: Annotated[
+        str | None, typer.Option("--name", metavar="NAME", help="this worker's name (default: the host's)")
+    ] = None,
     model: Annotated[
-        list[str] | None, typer.Option("--model", help="publish only this model of the engine (repeatable)")
+        list[str] | None,
+        typer.Option("--model", metavar="MODEL", help="publish only this model of the engine (repeatable)"),
     ] = None,
     pool: Annotated[
-        str | None, typer.Option("--pool", help="publish into this pool [default: one named like the model]")
+        str | None,
+        typer.Option("--pool", metavar="POOL", help="publish into this pool (default: one named like the model)"),
     ] = None,
     slots: Annotated[
-        int | None, typer.Option("--slots", help="requests at once [default: what the engine tells, else 4]")
+        int | None,
+        typer.Option("--slots", metavar="N", help="requests at once (default: what the engine tells, else 4)"),
     ] = None,
 ) -> None:
     """Run a worker: it connects to the server, publishes the engine's models, runs what it is given.
