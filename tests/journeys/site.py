@@ -1,0 +1,151 @@
+"""A whole set-up on loopback: engine, server, workers as processes, with what a journey asks of them."""
+
+import asyncio
+import json
+import sqlite3
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager, closing
+from pathlib import Path
+from typing import Final
+
+import aiohttp
+
+from inferpool.store.invariants import check_file
+from tests.journeys.processes import PATIENCE_S, Program
+
+POOL: Final = "words"
+"""The scripted engine's model, hence the pool."""
+QUICK: Final = {"grace_s": "2", "poll_s": "0.1", "beat_s": "0.5", "ping_s": "0.5", "silence_s": "4"}
+"""Server settings that shorten every wait of a journey."""
+
+
+class Site:
+    """The processes of one journey; their files lie in one folder."""
+
+    def __init__(self, folder: Path, http: aiohttp.ClientSession) -> None:
+        self.folder = folder
+        self.database = folder / "inferpool.db"
+        self.http = http
+        self.engine: Program | None = None
+        self.engine_url = ""
+        self.server: Program | None = None
+        self.server_url = ""
+        self._port = 0
+        self._programs: list[Program] = []
+
+    async def _start(self, name: str, *arguments: str, settings: Mapping[str, str] = {}) -> Program:
+        environment = {f"INFERPOOL_{key.upper()}": value for key, value in settings.items()}
+        program = await Program.start(name, *arguments, environment=environment, folder=self.folder)
+        self._programs.append(program)
+        return program
+
+    async def start_engine(self) -> Program:
+        """The scripted engine, which answers when this returns."""
+        root = str(Path(__file__).parents[2])
+        program = await Program.start(
+            "engine",
+            "-m",
+            "tests.engines.scripted",
+            "--port",
+            "0",
+            "--model",
+            POOL,
+            environment={"PYTHONPATH": root},
+            folder=self.folder,
+        )
+        self._programs.append(program)
+        line = await program.says("engine ready at ")
+        self.engine, self.engine_url = program, line.rpartition(" ")[2].removesuffix("/v1")
+        return program
+
+    async def start_server(self, **settings: str) -> Program:
+        """The server: on a free port at first, on the same one ever after. It answers when this returns."""
+        flags = ("serve", "--port", str(self._port), "--database-url", str(self.database))
+        self.server = await self._start("server", "-m", "inferpool", *flags, settings=QUICK | settings)
+        line = await self.server.says("server ready at ")
+        self.server_url = line.rpartition(" ")[2]
+        self._port = int(self.server_url.rpartition(":")[2])
+        return self.server
+
+    async def start_worker(self, name: str = "box", *, slots: int = 4, linked: bool = True, **settings: str) -> Program:
+        """A worker beside the scripted engine; it has its channel when this returns (unless `linked` is false)."""
+        flags = ("--server", self.server_url, "--engine", self.engine_url, "--name", name, "--slots", str(slots))
+        own = {"state_folder": str(self.folder / "state"), **settings}
+        program = await self._start(name, "-m", "inferpool", "worker", *flags, settings=own)
+        if linked:
+            await program.says("linked to the server")
+        return program
+
+    async def close(self) -> None:
+        """End everything that still runs."""
+        for program in reversed(self._programs):
+            await program.kill()
+
+    # ---- asking --------------------------------------------------------------------------------------------------
+
+    async def ask(self, method: str, path: str, body: object = None, **headers: str) -> tuple[int, dict[str, object]]:
+        """Status with the JSON answer of a call to the server."""
+        named = {key.replace("_", "-"): value for key, value in headers.items()}
+        async with self.http.request(method, self.server_url + path, json=body, headers=named) as reply:
+            text = await reply.text()
+            return reply.status, json.loads(text) if text else {}
+
+    async def enqueue(self, text: str, **fields: object) -> str:
+        """An async task with this directive for the engine; its id."""
+        request = {"model": POOL, "messages": [{"role": "user", "content": text}], **fields}
+        status, row = await self.ask("POST", "/api/v1/inference-tasks", {"request": request})
+        assert status == 202, row
+        return str(row["id"])
+
+    async def ended(self, task_id: str) -> dict[str, object]:
+        """The task's row once it has ended: a long poll, again and again."""
+        async with asyncio.timeout(2 * PATIENCE_S):
+            while True:
+                status, row = await self.ask("GET", f"/api/v1/inference-tasks/{task_id}?wait=10")
+                assert status == 200, row
+                if row["status"] in {"completed", "error", "cancelled"}:
+                    return row
+
+    async def attempts(self, task_id: str) -> list[dict[str, object]]:
+        """The task's history."""
+        status, answer = await self.ask("GET", f"/api/v1/inference-tasks/{task_id}/attempts")
+        assert status == 200, answer
+        data = answer["data"]
+        assert isinstance(data, list)
+        return data
+
+    async def engine_calls(self) -> list[dict[str, object]]:
+        """What the engine was asked, as it saw it."""
+        async with self.http.get(self.engine_url + "/_calls") as reply:
+            calls = await reply.json()
+            assert isinstance(calls, list)
+            return calls
+
+    # ---- the store, read beside (or instead of) the server -------------------------------------------------------
+
+    def rows(self, sql: str, *parameters: str | int) -> list[tuple[object, ...]]:
+        """What a read-only look into the file gives."""
+        with closing(sqlite3.connect(f"file:{self.database}?mode=ro", uri=True)) as connection:
+            return connection.execute(sql, parameters).fetchall()
+
+    def standing(self, task_id: str) -> tuple[object, ...]:
+        """Status, attempt, tries of a row."""
+        found = self.rows("SELECT status, attempt, tries FROM tasks WHERE id = ?", task_id)
+        assert found, f"no row {task_id}"
+        return found[0]
+
+    async def check_laws(self) -> None:
+        """The invariant checker finds nothing."""
+        violations = await check_file(self.database)
+        assert violations == []
+
+
+@asynccontextmanager
+async def opened_site(folder: Path) -> AsyncIterator[Site]:
+    """A site without processes yet; whatever a journey starts is ended by its id."""
+    async with aiohttp.ClientSession() as http:
+        site = Site(folder, http)
+        try:
+            yield site
+        finally:
+            await site.close()
