@@ -121,6 +121,7 @@ class Attempts:
             sink.fail(Code.ENGINE_TIMEOUT, "the attempt was stopped at its run limit")
         except TransportError as error:
             post.lookout.hurry()
+            self._log.info("the engine gave no whole answer", task_id=entry.task_id, reason=str(error))
             sink.fail(Code.ENGINE_ERROR, str(error))
         except InferpoolError as error:
             sink.fail(Code.ENGINE_ERROR, error.message)

@@ -125,7 +125,10 @@ class Link:
 
 
 async def _end(task: asyncio.Task[None] | asyncio.Task[bool] | None) -> None:
-    """Cancel the task, wait for it; how it ended no longer matters."""
-    if task is not None:
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
+    """Cancel the task, wait for it. What server or network did to it no longer matters; a fault of our own is raised."""
+    if task is None:
+        return
+    task.cancel()
+    (outcome,) = await asyncio.gather(task, return_exceptions=True)
+    if isinstance(outcome, Exception) and not isinstance(outcome, (TransportError, InferpoolError)):
+        raise outcome
