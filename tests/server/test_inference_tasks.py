@@ -33,7 +33,7 @@ async def test_a_queued_task_is_answered_at_once_with_its_place(rig: Rig) -> Non
     answer = await rig.post(TASKS, {"request": chat_body()})
     task = answer.json
     assert (answer.status, answer.headers["location"]) == (202, f"{TASKS}/{task['id']}")
-    assert answer.headers["inferpool-task-id"] == task["id"]
+    assert (answer.headers["inferpool-task-id"], answer.headers["inferpool-queue-position"]) == (task["id"], "1")
     assert (task["status"], task["queue_position"], task["expected_wait_s"]) == ("pending", 1, None)
     assert (task["request"], task["response"], task["error"], task["usage"]) == (chat_body(), None, None, None)
     assert (task["lane"], task["pool_name"], task["owner"], task["attempt"]) == ("pool:m", "m", "local", 0)

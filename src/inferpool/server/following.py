@@ -9,7 +9,7 @@ from inferpool.server.presence import Presence
 from inferpool.server.request import Request
 from inferpool.server.site import Site
 
-POSITION_HEADER = b"inferpool-queue-position"
+POSITION_HEADER = "Inferpool-Queue-Position"
 
 
 class Following:
@@ -43,4 +43,4 @@ async def position_header(site: Site, following: Following) -> list[tuple[bytes,
     if row is None or row.status is not Status.PENDING:
         return []
     place = await site.dispatch.reader.position(row.id)
-    return [] if place is None else [(POSITION_HEADER, b"%d" % place)]
+    return [] if place is None else [(POSITION_HEADER.lower().encode(), b"%d" % place)]

@@ -9,6 +9,7 @@ from inferpool.core.ids import TaskId
 from inferpool.core.lifecycle import TERMINAL, Status
 from inferpool.core.task import StoredTask
 from inferpool.dispatch.calls import Call
+from inferpool.server.following import POSITION_HEADER
 from inferpool.server.presence import Presence
 from inferpool.server.query import Query, path_id
 from inferpool.server.request import Reply, Request
@@ -37,13 +38,16 @@ _encode: Final = msgspec.json.Encoder().encode
 async def create(site: Site, request: Request) -> Reply:
     """Queue a task that nobody waits for: 202, or 200 where the idempotency key led to one that stood already."""
     new = read_new_task(await request.body(site.options.max_body_bytes))
-    headers = read_headers(request.headers)
+    wish = read_headers(request.headers)
     body = bytes(new.request)
-    ticket = await site.dispatch.intake.submit(_asked(request.owner, new, headers, (_read_inner(new, body), body)))
+    ticket = await site.dispatch.intake.submit(_asked(request.owner, new, wish, (_read_inner(new, body), body)))
     request.task_id = ticket.task_id
     stored = await find(site, request, ticket.task_id)
-    status = 202 if ticket.created else 200
-    return Reply(status=status, body=await task_body(site, stored), headers=[("Location", f"{PATH}/{ticket.task_id}")])
+    line = await _line(site, stored)
+    headers = [("Location", f"{PATH}/{ticket.task_id}")]
+    if line is not None and line.position is not None:
+        headers.append((POSITION_HEADER, str(line.position)))
+    return Reply(status=202 if ticket.created else 200, body=_encode(show_task(stored, line)), headers=headers)
 
 
 def _read_inner(new: NewTaskRequest, body: bytes) -> CallBody:
@@ -159,7 +163,10 @@ async def find(site: Site, request: Request, task_id: TaskId) -> StoredTask:
 
 async def task_body(site: Site, stored: StoredTask) -> bytes:
     """The task's JSON, with its place in the line while it is pending."""
-    line = None
-    if stored.row.status is Status.PENDING:
-        line = Line(position=await site.dispatch.reader.position(stored.row.id))
-    return _encode(show_task(stored, line))
+    return _encode(show_task(stored, await _line(site, stored)))
+
+
+async def _line(site: Site, stored: StoredTask) -> Line | None:
+    if stored.row.status is not Status.PENDING:
+        return None
+    return Line(position=await site.dispatch.reader.position(stored.row.id))
