@@ -8,11 +8,9 @@ from asyncio.subprocess import Process
 from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Final, Self
+from typing import Self
 
 from inferpool.core.errors import InferpoolError
-
-_POLITE_S: Final = 5.0
 
 
 class ProcessEnded(InferpoolError):
@@ -22,8 +20,10 @@ class ProcessEnded(InferpoolError):
 class Processes:
     """Every process by its name; leaving the context ends those that still run, in reverse order of their first start."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, polite_s: float = 5.0) -> None:
+        """`polite_s`: how long a process has between SIGTERM and `kill -9` at the end."""
         self._folder = folder
+        self._polite_s = polite_s
         self._running: dict[str, Process] = {}
         self._names: list[str] = []
 
@@ -81,7 +81,7 @@ class Processes:
             return
         process.send_signal(signal.SIGTERM)
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(_POLITE_S):
+            async with asyncio.timeout(self._polite_s):
                 await process.wait()
         if process.returncode is None:
             process.kill()

@@ -21,7 +21,6 @@ MODEL: Final = "smollm2-135m"
 WORKERS: Final = ("office", "laptop")
 GRACE_S: Final = 2
 SLOTS: Final = 2
-_PATIENCE_S: Final = 45.0
 _LOOK_S: Final = 0.05
 
 
@@ -32,7 +31,9 @@ class DemoFailed(InferpoolError):
 class Stage:
     """All processes on free ports of this machine, their files in one folder."""
 
-    def __init__(self, folder: Path, processes: Processes, transport: Transport) -> None:
+    def __init__(self, folder: Path, processes: Processes, transport: Transport, patience_s: float = 45.0) -> None:
+        """`patience_s`: how long `until` waits."""
+        self._patience_s = patience_s
         self.folder = folder
         self.processes = processes
         self.database = folder / "inferpool.db"
@@ -77,7 +78,7 @@ class Stage:
 
         Raises `DemoFailed` when that takes too long, `ProcessEnded` when a process is gone.
         """
-        deadline = time.monotonic() + _PATIENCE_S
+        deadline = time.monotonic() + self._patience_s
         while time.monotonic() < deadline:
             self.processes.check()
             try:
@@ -87,7 +88,7 @@ class Stage:
             if found:
                 return found
             await asyncio.sleep(_LOOK_S)
-        raise DemoFailed(f"waited {_PATIENCE_S:g} s in vain until {what}")
+        raise DemoFailed(f"waited {self._patience_s:g} s in vain until {what}")
 
     async def worker_of(self, session_id: str) -> str:
         """The name of the worker process whose session this is."""
