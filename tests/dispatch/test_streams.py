@@ -219,3 +219,12 @@ async def test_a_closing_server_tells_its_watchers(tmp_path: Path) -> None:
         assert outcome is not None
         assert outcome.fault is not None
         assert outcome.fault.code == "shutting_down"
+
+
+async def test_a_watcher_that_names_an_attempt_of_the_future_starts_anew(tmp_path: Path) -> None:
+    async with opened_dispatch(tmp_path / "db") as rig:
+        worker = await ScriptedWorker(rig).join()
+        _, frame = await streaming(rig, worker)
+        await worker.say(chunk(frame, 1))
+        liar = await rig.dispatch.feed.watch(TaskId(frame.task_id), Place(7, 3))
+        assert liar.take() == [Restarted(1), Chunks(1, 1, ["payload 1"])]

@@ -64,43 +64,6 @@ def judge_seq(have: int, seq: int) -> Verdict:
     return Verdict.REPEAT if seq <= have else Verdict.GAP
 
 
-class Stretch(NamedTuple):
-    """Chunks `first_seq` to `last_seq` of an attempt; `END_SEQ` as the last: as far as it goes."""
-
-    attempt: int
-    first_seq: int
-    last_seq: int = END_SEQ
-
-
-class Course(NamedTuple):
-    """What a watcher gets: first of all a reset where what it saw is void, then the stretches in order."""
-
-    reset: bool
-    stretches: tuple[Stretch, ...]
-
-
-def continue_from(seen: Place | None, attempt: int, prefix: Sequence[Place] = ()) -> Course:
-    """What a watcher that saw the stream up to `seen` gets while `attempt` is the newest (spec section 5).
-
-    `prefix` is what the attempt continues: the older attempts whose chunks it goes on from, each with its last chunk
-    that counts, in order; empty where the attempt began anew. The watcher gets the continuation when the prefix covers
-    all that it saw, else a reset with everything from the start.
-    """
-    parts = (*prefix, Place(attempt, END_SEQ))
-    if seen is not None and seen.seq > 0:
-        for index, part in enumerate(parts):
-            if part.attempt == seen.attempt and seen.seq <= part.seq:
-                return Course(False, _stretches(parts[index:], after=seen.seq))
-    return Course(seen is not None and seen.seq > 0, _stretches(parts, after=0))
-
-
-def _stretches(parts: Sequence[Place], after: int) -> tuple[Stretch, ...]:
-    """The parts as stretches, the first of them without its chunks up to `after`."""
-    firsts = [after + 1] + [1] * (len(parts) - 1)
-    whole = zip(parts, firsts, strict=True)
-    return tuple(Stretch(part.attempt, first, part.seq) for part, first in whole if first <= part.seq)
-
-
 def pack_chunks(chunks: Sequence[str]) -> bytes:
     """A finished stream's chunks, in order, as one compressed blob: a MessagePack list of strings, deflated."""
     return zlib.compress(_encode_chunks(chunks), 1)

@@ -50,7 +50,7 @@ class Watcher:
         strand = self._strand
         if self._ended:
             return news
-        if strand.attempt > self._attempt and self._wants(strand):
+        if strand.attempt not in {0, self._attempt} and self._wants(strand):
             if self._seq:
                 news.append(Restarted(strand.attempt))
             self._attempt, self._seq = strand.attempt, 0
@@ -83,7 +83,7 @@ class Watcher:
         strand = self._strand
         if self._ended:
             return False
-        newer = strand.attempt > self._attempt and (self._seq > 0 or bool(strand.chunks))
+        newer = strand.attempt not in {0, self._attempt} and (self._seq > 0 or bool(strand.chunks))
         more = strand.attempt == self._attempt and len(strand.chunks) > self._seq
         return self.outcome is not None or newer or more
 

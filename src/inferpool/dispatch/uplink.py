@@ -15,7 +15,8 @@ from inferpool.core.errors import Code
 from inferpool.core.failpoints import reach
 from inferpool.core.ids import TaskId
 from inferpool.core.lifecycle import HELD, Status
-from inferpool.core.stream import pack_chunks
+from inferpool.core.stream import Verdict as SeqVerdict
+from inferpool.core.stream import judge_seq, pack_chunks
 from inferpool.core.task import Fault, TaskRow
 from inferpool.dispatch.backlog import Backlog
 from inferpool.dispatch.catalog import Catalog
@@ -160,9 +161,10 @@ class Uplink:
             return
         strand = held.strand
         have = len(strand.chunks)
-        if event.seq > have + 1:
+        verdict = judge_seq(have, event.seq)
+        if verdict is SeqVerdict.GAP:
             batch.refuse(key, "gap", have)
-        elif event.seq == have + 1 and key not in batch.refused:
+        elif verdict is SeqVerdict.ACCEPT and key not in batch.refused:
             strand.add(event.data)
             batch.touched[strand] = None
             if strand.size > self._parts.options.stream_bytes:
