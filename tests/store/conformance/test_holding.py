@@ -107,6 +107,19 @@ async def test_what_was_lost_meanwhile_is_adopted(rig: Rig, counts: bool) -> Non
     assert answer.drop == []
 
 
+@pytest.mark.parametrize("counts", [True, False])
+async def test_adopt_takes_back_its_own_attempt_alone(rig: Rig, counts: bool) -> None:
+    worker = await registered(rig)
+    task_id = await running(rig, worker)
+    await worker.lose(counts=not counts)
+    await worker.register()
+    await worker.claim()
+    await worker.lose(counts=counts)
+    await worker.register([(task_id, 2)])
+    assert (await row_of(rig, task_id)).tries == (not counts)
+    assert [(line.attempt, line.counted) for line in await rig.reader.attempts(task_id)] == [(1, not counts)]
+
+
 async def test_an_adopted_attempt_delivers(rig: Rig) -> None:
     worker = await registered(rig)
     task_id = await running(rig, worker)

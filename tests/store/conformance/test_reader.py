@@ -1,5 +1,7 @@
 """Claims about what a reader finds: filters, pages, positions."""
 
+import asyncio
+
 import msgspec
 import pytest
 
@@ -56,6 +58,28 @@ async def test_filters_are_joined_by_and(rig: Rig) -> None:
     assert len(await found(rig, TaskFilter(owner="ann"))) == 2
     assert len(await found(rig, TaskFilter(agent="clerk"))) == 2
     assert await found(rig, TaskFilter(owner="carol")) == []
+
+
+async def test_an_owners_tasks_come_a_page_at_a_time(rig: Rig) -> None:
+    tasks = [new_task(owner=owner) for owner in ("ann", "bob", "ann", "ann")]
+    for task in tasks:
+        await rig.store.enqueue(task, None)
+    which = TaskFilter(owner="ann")
+    assert await found(rig, which, limit=2) == [tasks[3].id, tasks[2].id]
+    assert await found(rig, which, before=tasks[2].id) == [tasks[0].id]
+
+
+async def test_no_list_or_position_reads_more_than_its_bound(rig: Rig) -> None:
+    needle = new_task(agent="clerk")
+    await rig.store.enqueue(needle, None)
+    made = [new_task() for _ in range(10_000)]
+    for start in range(0, len(made), 5_000):
+        await asyncio.gather(*(rig.store.enqueue(task, None) for task in made[start : start + 5_000]))
+    for which in (TaskFilter(agent="clerk"), TaskFilter(agent="clerk", owner="local")):
+        assert await found(rig, which) == []
+        assert await found(rig, which, before=made[-1].id) == [needle.id]
+    assert await rig.reader.position(made[998].id) == 1_000
+    assert await rig.reader.position(made[-1].id) == 1_000
 
 
 async def test_tasks_are_found_by_several_statuses(rig: Rig) -> None:

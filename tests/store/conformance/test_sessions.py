@@ -105,6 +105,14 @@ async def test_a_leave_of_an_older_epoch_is_refused(rig: Rig) -> None:
     assert not (await session_of(rig, worker)).leaving
 
 
+async def test_a_leave_of_a_session_that_is_over_changes_nothing(rig: Rig) -> None:
+    worker = await registered(rig)
+    await worker.lose()
+    before = await session_of(rig, worker)
+    await rig.store.leave(worker.id, None)
+    assert await session_of(rig, worker) == before
+
+
 async def test_an_unknown_session_cannot_leave(rig: Rig) -> None:
     with pytest.raises(SessionInactive):
         await rig.store.leave(SessionId(new_id()), None)
