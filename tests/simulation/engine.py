@@ -51,7 +51,7 @@ class ScriptedEngine:
         """It answers 503, as an engine that loads its model."""
         self.running = 0
         self.said: dict[str, Said] = {}
-        """Whole answers by their number."""
+        """What each answer is, by its number: nothing less may ever count as one."""
         self._chance = chance
         self._count = 0
 
@@ -125,6 +125,7 @@ class ScriptedEngine:
         number, tag = self._number(), str(asked["tag"])
         chance, moods = self._chance, self.moods
         payloads = self._payloads(number, tag)
+        self.said[number] = Said(tag, payloads, b"")
         fails_at = chance.randrange(1, len(payloads)) if chance.random() < moods.breaks_off + moods.silent else None
         await start(send, 200, b"text/event-stream")
         for place, payload in enumerate(payloads):
@@ -135,7 +136,6 @@ class ScriptedEngine:
                 return
             await send(part(f"data: {payload}\n\n".encode(), more=True))
             await asyncio.sleep(chance.uniform(0.0, moods.pause_s))
-        self.said[number] = Said(tag, payloads, b"")
         options = asked.get("stream_options")
         if isinstance(options, dict) and options.get("include_usage"):
             usage = {"prompt_tokens": 3, "completion_tokens": len(payloads), "total_tokens": 3 + len(payloads)}

@@ -12,7 +12,7 @@ from typing import NamedTuple
 import msgspec
 
 from inferpool.core.ids import SessionId
-from inferpool.core.lifecycle import TERMINAL, Act, Refused, Standing, Status, Verb, advance
+from inferpool.core.lifecycle import TERMINAL, TRANSITIONS, Act, Refused, Standing, Status, Verb, advance
 from tests.simulation.trace import Trace
 
 _ROWS = """
@@ -89,7 +89,7 @@ class Laws:
         """Whether the revert that set `lost_by` cost a try."""
         self._names: dict[str, str] = {}
         self._version = -1
-        self._all: tuple[Row, ...] = ()
+        self._every: list[tuple[object, ...]] = []
         self.commits = 0
         self.seen: dict[str, int] = {}
         """How often each verb was seen: a run that never did one proves nothing of it."""
@@ -126,23 +126,30 @@ class Laws:
             return
         self._version = version
         self.commits += 1
-        every = tuple(map(Row._make, self._connection.execute(_ROWS)))
-        if every != self._all:
+        every = self._connection.execute(_ROWS).fetchall()
+        if every != self._every:
             self._compare(every)
-            self._all = every
+            self._every = every
 
-    def _compare(self, every: tuple[Row, ...]) -> None:
-        known, self._rows = self._rows, {row.id: row for row in every}
-        for row in every:
-            old = known.pop(row.id, None)
+    def _compare(self, every: list[tuple[object, ...]]) -> None:
+        for values in every:
+            old = self._rows.get(str(values[0]))
             if old is None:
-                self._appeared(row)
-            elif old != row:
-                self._changed(old, row)
-        for old in known.values():
-            self._note(old, "gone")
-            if Status(old.status) not in TERMINAL:
-                self._break(old, "a task that had not ended vanished")
+                self._appeared(self._keep(values))
+            elif old != values:
+                self._changed(old, self._keep(values))
+        if len(every) < len(self._rows):
+            for gone in self._rows.keys() - {str(values[0]) for values in every}:
+                self._vanished(self._rows.pop(gone))
+
+    def _keep(self, values: tuple[object, ...]) -> Row:
+        row = self._rows[str(values[0])] = Row._make(values)
+        return row
+
+    def _vanished(self, old: Row) -> None:
+        self._note(old, "gone")
+        if Status(old.status) not in TERMINAL:
+            self._break(old, "a task that had not ended vanished")
 
     def _appeared(self, row: Row) -> None:
         self._note(row, f"enqueued {_shown(row, self)}")
@@ -177,12 +184,7 @@ class Laws:
         before = _standing(old, lost_counted=self._counted.get(old.id, False))
         if before == msgspec.structs.replace(target, lost_counted=before.lost_counted):
             return "run on"
-        first = list(_steps(before, new, _VERBS))
-        if before.status is Status.CLAIMED:
-            started = msgspec.structs.replace(before, status=Status.RUNNING)
-            first += [(f"start, {verb}", after) for verb, after in _steps(started, new, _VERBS)]
-        second = [(f"{one}, {two}", after) for one, middle in first for two, after in _steps(middle, new, _FOLLOWING)]
-        for path, after in (*first, *second):
+        for path, after in _paths(before, new):
             if msgspec.structs.replace(after, lost_counted=False) == target:
                 self._counted[old.id] = after.lost_counted
                 return path
@@ -215,6 +217,22 @@ def _session(name: str | None) -> SessionId | None:
     return None if name is None else SessionId(name)
 
 
+def _paths(before: Standing, new: Row) -> Iterator[tuple[str, Standing]]:
+    """Every way of one commit, the shortest first."""
+    first: list[tuple[str, Standing]] = []
+    for step in _steps(before, new, _VERBS):
+        first.append(step)
+        yield step
+    if before.status is Status.CLAIMED:
+        started = msgspec.structs.replace(before, status=Status.RUNNING)
+        for verb, after in _steps(started, new, _VERBS):
+            first.append((f"start, {verb}", after))
+            yield first[-1]
+    for one, middle in first:
+        for two, after in _steps(middle, new, _FOLLOWING):
+            yield f"{one}, {two}", after
+
+
 def _steps(before: Standing, new: Row, verbs: tuple[Verb, ...]) -> Iterator[tuple[str, Standing]]:
     """Every row that one step makes of this one, where the sessions involved are those that the new row names."""
     if not before.ready:
@@ -223,14 +241,21 @@ def _steps(before: Standing, new: Row, verbs: tuple[Verb, ...]) -> Iterator[tupl
         yield "forgotten", msgspec.structs.replace(before, lost_by=None, lost_counted=False)
     sessions = {before.claimed_by: None, before.lost_by: None, _session(new.claimed_by): None}
     for verb in verbs:
-        for session in sessions:
-            for counts in (True, False):
-                try:
-                    after = advance(before, verb, Act(session=session, attempt=before.attempt, counts=counts))
-                except Refused:
-                    continue
-                if after is not None:
-                    yield verb.value, after
+        if before.status in TRANSITIONS[verb].sources:
+            acts = [
+                Act(session=one, attempt=before.attempt, counts=counts) for one in sessions for counts in (True, False)
+            ]
+            yield from _done(before, verb, acts)
+
+
+def _done(before: Standing, verb: Verb, acts: list[Act]) -> Iterator[tuple[str, Standing]]:
+    for act in acts:
+        try:
+            after = advance(before, verb, act)
+        except Refused:
+            continue
+        if after is not None:
+            yield verb.value, after
 
 
 def _shown(row: Row, laws: Laws) -> str:

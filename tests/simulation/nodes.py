@@ -55,7 +55,7 @@ class World(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class DelayedRunner:
-    """The store's runner: the work is done at once when its moment comes; the laws look at what it left."""
+    """Runs the store's work inline, a little later than it was asked to."""
 
     def __init__(self, world: World, chance: Random, slowest_s: float) -> None:
         self._world = world
@@ -65,17 +65,28 @@ class DelayedRunner:
         """While the store opens: a crash there is the same as one before it."""
 
     async def run(self, work: Work[T]) -> T:
-        """Wait a little, work, wait a little: a crash falls before the commit, or between it and its news."""
-        if self.prompt:
-            return drive(work())
+        """Wait a little, then work."""
+        if not self.prompt:
+            await self.pause()
+        return drive(work())
+
+    async def pause(self) -> None:
         await asyncio.sleep(self._chance.uniform(0.0, self._slowest_s))
-        result = drive(work())
-        self._world.laws.look()
-        await asyncio.sleep(self._chance.uniform(0.0, self._slowest_s))
-        return result
 
     async def close(self) -> None:
         """Nothing is ever left to finish."""
+
+
+class WritingRunner(DelayedRunner):
+    """Lets the laws look at each commit, then time pass before its news: a crash falls before the one or the other."""
+
+    async def run(self, work: Work[T]) -> T:
+        """Wait, work, look, wait."""
+        result = await super().run(work)
+        if not self.prompt:
+            self._world.laws.look()
+            await self.pause()
+        return result
 
 
 class ServerNode:
@@ -126,7 +137,7 @@ class ServerNode:
 
     async def _open(self, process: Process) -> SqlitePair:
         world = self._world
-        writing = DelayedRunner(world, world.chance(f"{process.name} writer"), 0.004)
+        writing = WritingRunner(world, world.chance(f"{process.name} writer"), 0.004)
         reading = DelayedRunner(world, world.chance(f"{process.name} reader"), 0.001)
         pair = await open_sqlite(self._path, clock=world.clock, runner=writing, readers=[reading])
         writing.prompt = reading.prompt = False
