@@ -69,7 +69,7 @@ class Program:
     async def stops(self) -> None:
         """Until it stopped itself at its failpoint."""
         async with asyncio.timeout(PATIENCE_S):
-            await asyncio.to_thread(os.waitid, os.P_PID, self.pid, os.WSTOPPED | os.WNOWAIT)
+            await asyncio.to_thread(os.waitid, os.P_PID, self.pid, os.WSTOPPED)
 
     def signal(self, number: signal.Signals) -> None:
         """Send it a signal."""

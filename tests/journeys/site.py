@@ -10,7 +10,9 @@ from typing import Final
 
 import aiohttp
 
-from inferpool.store.invariants import check_file
+from inferpool.compose import WallClock
+from inferpool.store.invariants import check
+from inferpool.store.sqlite_connection import connect_reader
 from tests.journeys.processes import PATIENCE_S, Program
 
 POOL: Final = "words"
@@ -121,6 +123,16 @@ class Site:
             assert isinstance(calls, list)
             return calls
 
+    async def engine_waits(self, state: str, count: int = 1) -> None:
+        """Until the engine has had `count` calls in the state started, waiting, finished, or cancelled."""
+        async with self.http.get(f"{self.engine_url}/_wait?state={state}&count={count}") as reply:
+            assert reply.status == 200, await reply.text()
+
+    async def open_gate(self, name: str) -> None:
+        """Let every call of the engine pass that waits, or will wait, at this gate."""
+        async with self.http.post(f"{self.engine_url}/_gate/{name}") as reply:
+            assert reply.status == 204
+
     # ---- the store, read beside (or instead of) the server -------------------------------------------------------
 
     def rows(self, sql: str, *parameters: str | int) -> list[tuple[object, ...]]:
@@ -136,8 +148,11 @@ class Site:
 
     async def check_laws(self) -> None:
         """The invariant checker finds nothing."""
-        violations = await check_file(self.database)
-        assert violations == []
+        connection = connect_reader(self.database, WallClock())
+        try:
+            assert await check(connection) == []
+        finally:
+            connection.close()
 
 
 @asynccontextmanager
