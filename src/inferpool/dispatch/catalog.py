@@ -84,6 +84,11 @@ class Catalog:
             if not (session.leaving or session.gone) and (endpoint is None or llm.serves(endpoint)):
                 yield session, llm
 
+    def slots(self, lane: str) -> int:
+        """Slots, busy ones too, that may take from the lane; llms of one engine share theirs."""
+        engines = {(session.id, llm.engine): llm.slots for session, llm in self.serving(lane)}
+        return sum(engines.values())
+
     def lanes(self) -> list[str]:
         """Every lane that a live session serves."""
         return list(self._serving)

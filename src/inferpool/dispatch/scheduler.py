@@ -69,6 +69,7 @@ class Scheduler:
         strand.begin(task.attempt)
         held = Held(task.task_id, task.attempt, task.llm_name, session.engine_of(task.llm_name), strand)
         held.flow = (task.lane, task.owner, task.priority)
+        held.since = asyncio.get_running_loop().time()
         session.hold(held)
         if session.channel is None or session.gone:
             self._give_back(session, held)

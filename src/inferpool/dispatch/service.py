@@ -15,6 +15,7 @@ from inferpool.dispatch.intake import Intake, IntakeParts
 from inferpool.dispatch.losses import Losses
 from inferpool.dispatch.moves import Moves
 from inferpool.dispatch.options import DispatchOptions
+from inferpool.dispatch.pace import Pace
 from inferpool.dispatch.poll import Heartbeat, Poll, PollParts
 from inferpool.dispatch.scheduler import Scheduler, SchedulerParts
 from inferpool.dispatch.sessions import DeskParts, SessionDesk
@@ -48,6 +49,7 @@ class Dispatch:
         self.background = Background(parts.log)
         self.catalog = Catalog()
         self.feed = Feed(reader)
+        self.pace = Pace(self.catalog)
         self._backlog = Backlog(options)
         self.scheduler = Scheduler(self._scheduler_parts(parts))
         self._moves = Moves(self.catalog, self._backlog, self.feed, self.scheduler, self.background)
@@ -94,6 +96,7 @@ class Dispatch:
                 backlog=self._backlog,
                 feed=self.feed,
                 scheduler=self.scheduler,
+                pace=self.pace,
                 options=self.options,
                 jitter=parts.jitter,
             )

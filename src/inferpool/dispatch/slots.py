@@ -47,7 +47,7 @@ class Engine:
 class Held:
     """An attempt that uses a slot of an engine."""
 
-    __slots__ = ("attempt", "engine", "flow", "llm_name", "state", "stopping_at", "strand", "task_id", "why")
+    __slots__ = ("attempt", "engine", "flow", "llm_name", "since", "state", "stopping_at", "strand", "task_id", "why")
 
     def __init__(self, task_id: TaskId, attempt: int, llm_name: str, engine: Engine, strand: Strand) -> None:
         self.task_id = task_id
@@ -58,6 +58,8 @@ class Held:
         self.state = HeldState.UNWRITTEN
         self.flow: tuple[str, str, str] | None = None
         """Lane, owner, class, where they are known: its tokens are charged there."""
+        self.since = 0.0
+        """When it was handed over, on the event loop's clock."""
         self.stopping_at = 0.0
         """When its cancel frame went out, on the event loop's clock; 0: it waits for a channel."""
         self.why = ""

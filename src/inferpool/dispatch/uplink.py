@@ -24,6 +24,7 @@ from inferpool.dispatch.feed import Feed
 from inferpool.dispatch.judge import End, end_of_failure, end_of_result, end_of_stop
 from inferpool.dispatch.live import LiveSession
 from inferpool.dispatch.options import DispatchOptions
+from inferpool.dispatch.pace import Pace
 from inferpool.dispatch.scheduler import Scheduler
 from inferpool.dispatch.slots import Held, HeldState
 from inferpool.dispatch.strand import Head, Outcome, Strand
@@ -55,6 +56,7 @@ class UplinkParts(msgspec.Struct, frozen=True, kw_only=True):
     backlog: Backlog
     feed: Feed
     scheduler: Scheduler
+    pace: Pace
     options: DispatchOptions
     jitter: Jitter
 
@@ -262,6 +264,7 @@ class Uplink:
             self._parts.feed.end(end.spoken.task_id, outcome)
         if isinstance(end, Completion) and held is not None and held.flow is not None:
             self._parts.backlog.spent(*held.flow, end.usage)
+            self._parts.pace.ran(held.flow[0], asyncio.get_running_loop().time() - held.since)
 
     # ---- llms ----------------------------------------------------------------------------------------------------
 

@@ -169,4 +169,6 @@ async def task_body(site: Site, stored: StoredTask) -> bytes:
 async def _line(site: Site, stored: StoredTask) -> Line | None:
     if stored.row.status is not Status.PENDING:
         return None
-    return Line(position=await site.dispatch.reader.position(stored.row.id))
+    position = await site.dispatch.reader.position(stored.row.id)
+    wait_s = None if position is None else site.dispatch.pace.expected_s(stored.row.lane, position)
+    return Line(position=position, wait_s=wait_s)
