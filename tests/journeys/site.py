@@ -17,7 +17,14 @@ from tests.journeys.processes import PATIENCE_S, Program
 
 POOL: Final = "words"
 """The scripted engine's model, hence the pool."""
-QUICK: Final = {"grace_s": "2", "poll_s": "0.1", "beat_s": "0.5", "ping_s": "0.5", "silence_s": "4"}
+QUICK: Final = {
+    "grace_s": "2",
+    "poll_s": "0.1",
+    "beat_s": "0.5",
+    "ping_s": "0.5",
+    "heartbeat_s": "0.5",
+    "silence_s": "4",
+}
 """Server settings that shorten every wait of a journey."""
 
 
@@ -42,14 +49,14 @@ class Site:
         return program
 
     async def start_engine(self) -> Program:
-        """The scripted engine, which answers when this returns."""
+        """The scripted engine: on a free port at first, on the same one ever after. It answers when this returns."""
         root = str(Path(__file__).parents[2])
         program = await Program.start(
             "engine",
             "-m",
             "tests.engines.scripted",
             "--port",
-            "0",
+            self.engine_url.rpartition(":")[2] or "0",
             "--model",
             POOL,
             environment={"PYTHONPATH": root},
@@ -69,9 +76,14 @@ class Site:
         self._port = int(self.server_url.rpartition(":")[2])
         return self.server
 
-    async def start_worker(self, name: str = "box", *, slots: int = 4, linked: bool = True, **settings: str) -> Program:
-        """A worker beside the scripted engine; it has its channel when this returns (unless `linked` is false)."""
-        flags = ("--server", self.server_url, "--engine", self.engine_url, "--name", name, "--slots", str(slots))
+    async def start_worker(
+        self, name: str = "box", *, slots: int = 4, linked: bool = True, via: str = "", **settings: str
+    ) -> Program:
+        """A worker beside the scripted engine; it has its channel when this returns (unless `linked` is false).
+
+        `via`: where it finds the server, if not at the server's own address.
+        """
+        flags = ("--server", via or self.server_url, "--engine", self.engine_url, "--name", name, "--slots", str(slots))
         own = {"state_folder": str(self.folder / "state"), **settings}
         program = await self._start(name, "-m", "inferpool", "worker", *flags, settings=own)
         if linked:
