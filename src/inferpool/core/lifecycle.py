@@ -117,7 +117,7 @@ class Refusal(StrEnum):
     UNKNOWN = "unknown"
 
 
-class Refused(Exception):  # noqa: N818 - a verdict, not a fault
+class Refused(Exception):
     """The law forbids the verb here; nothing changed."""
 
     def __init__(self, reason: Refusal) -> None:
