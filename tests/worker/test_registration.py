@@ -98,9 +98,9 @@ async def test_a_fresh_process_tries_again_above_the_stored_epoch(house: House) 
 async def test_a_registered_process_ends_when_its_registration_is_replaced(house: House) -> None:
     life = asyncio.create_task(house.worker().run())
     await house.until_linked()
-    house.server.on_register = Always(SessionReplaced("another process registered", epoch=9))
+    house.server.on_register = Always(SessionReplaced("epoch 2 is not above 9", epoch=9))
     house.server.cut_channel()
-    with pytest.raises(SessionReplaced, match="another process"):
+    with pytest.raises(SessionReplaced, match=r"another process .* this one ends: epoch 2 is not above 9"):
         await life
 
 
@@ -151,11 +151,14 @@ async def test_a_wrong_secret_is_said_and_tried_again(house: House) -> None:
     assert len(house.server.registrations) == 2
 
 
-async def test_a_full_disk_does_not_keep_a_worker_from_registering(house: House) -> None:
+async def test_no_epoch_is_used_before_the_disk_has_it(house: House) -> None:
     house.disk.full = True
-    async with house.linked():
-        assert house.server.registrations[0].epoch == 1
-    assert house.disk.files == {}
+    async with house.running():
+        await house.log.signal.until(lambda: "not registered yet, trying again" in house.log.said)
+        assert house.server.registrations == []
+        house.disk.full = False
+        await house.until_linked()
+    assert house.state()["epoch"] == epochs(house)[-1]
 
 
 def epochs(house: House) -> list[int]:

@@ -6,6 +6,7 @@ from functools import partial
 
 from inferpool.client.caller import ServerCaller
 from inferpool.client.server import ServerClient
+from inferpool.core.errors import SessionReplaced
 from inferpool.wire.sessions import RegisterReply, WorkerInfo
 from inferpool.worker.attempts import Attempts
 from inferpool.worker.backoff import Backoff, Ceiling
@@ -86,7 +87,11 @@ class Worker:
         # One registration with all llms is better than two, but what waits in the outbox is not to wait for an engine.
         looks = asyncio.gather(*[lookout.look() for lookout in self._roster.lookouts])
         await _within(FIRST_LOOK_S, looks)
-        await self._link.run(self._bound, self._attempts.hear)
+        try:
+            await self._link.run(self._bound, self._attempts.hear)
+        except SessionReplaced as error:
+            told = f"another process runs on this worker's state, so this one ends: {error.message}"
+            raise SessionReplaced(told, error.epoch) from error
 
     async def _departed(self) -> None:
         await self._leave.wait()
