@@ -59,7 +59,11 @@ class Registration:
             await self._backoff.pause()
 
     async def _try(self) -> Bound | None:
-        request = self._request()
+        epoch = self._state.next_epoch()
+        if epoch is None:
+            self._say("the disk does not take the state file, which an epoch must be in before it is used")
+            return None
+        request = self._request(epoch)
         try:
             reply = await self._server.register(request, self._state.secret)
         except SessionReplaced as error:
@@ -76,10 +80,10 @@ class Registration:
             return Bound(key, reply)
         return None
 
-    def _request(self) -> RegisterRequest:
+    def _request(self, epoch: int) -> RegisterRequest:
         return RegisterRequest(
             session_id=self._state.session_id,
-            epoch=self._state.next_epoch(),
+            epoch=epoch,
             worker=self._claims.worker,
             llms=self._claims.llms(),
             holding=self._claims.holding(),

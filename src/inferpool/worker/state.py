@@ -58,14 +58,16 @@ class WorkerState:
         """The newest epoch used; 0 before the first."""
         return self._stored.epoch
 
-    def next_epoch(self) -> int:
-        """One above any used, on disk before it is returned (a full disk does not stop a worker: it only forgets)."""
-        return self.raise_epoch(self.epoch + 1)
+    def next_epoch(self) -> int | None:
+        """One above any used, on disk before it is returned; None when the disk refuses it.
 
-    def raise_epoch(self, epoch: int) -> int:
-        """Note that this epoch was used, here or by another process; never lowers."""
-        self._keep(msgspec.structs.replace(self._stored, epoch=max(epoch, self.epoch)))
-        return self.epoch
+        An epoch that the next process does not know of may still arrive late, then take the session away from it.
+        """
+        return self.epoch if self.raise_epoch(self.epoch + 1) else None
+
+    def raise_epoch(self, epoch: int) -> bool:
+        """Note that this epoch was used, here or by another process; never lowers. Whether it is on disk."""
+        return self._keep(msgspec.structs.replace(self._stored, epoch=max(epoch, self.epoch)))
 
     def last_sight(self, engine: str) -> Sighting | None:
         """None for an engine that was never seen."""
@@ -76,9 +78,9 @@ class WorkerState:
         if self.last_sight(engine) != sighting:
             self._keep(msgspec.structs.replace(self._stored, engines={**self._stored.engines, engine: sighting}))
 
-    def _keep(self, stored: _Stored) -> None:
+    def _keep(self, stored: _Stored) -> bool:
         self._stored = stored
-        self._disk.replace(STATE_FILE, _encode(stored))
+        return self._disk.replace(STATE_FILE, _encode(stored))
 
 
 def _load(disk: PatientDisk, log: Log) -> _Stored | None:
