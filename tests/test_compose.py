@@ -109,6 +109,20 @@ def test_a_process_stops_itself_the_nth_time_it_reaches_its_failpoint() -> None:
     assert process.returncode == 0
 
 
+def test_a_thread_that_reaches_its_failpoint_does_not_take_one_step_more() -> None:
+    program = (
+        "import sys, threading; from inferpool.compose import StopAt\n"
+        "def reach(): StopAt(1)(); sys.stdout.write('went on'); sys.stdout.flush()\n"
+        "thread = threading.Thread(target=reach); thread.start(); thread.join()"
+    )
+    with subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        _, status = os.waitpid(process.pid, os.WUNTRACED)
+        assert os.WIFSTOPPED(status)
+        process.kill()
+        assert process.stdout.read() == ""
+
+
 def test_a_count_that_is_over_stops_nothing_more() -> None:
     stop = StopAt(0)
     stop()
