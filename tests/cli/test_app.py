@@ -84,13 +84,19 @@ def test_a_server_that_is_not_there_is_a_failure_with_a_remedy(typed: Typed) -> 
     assert told.errors.count("\n") == 1
 
 
-def test_a_reader_that_leaves_is_no_reason_for_a_traceback(site: Site) -> None:
+@pytest.mark.parametrize("form", ["wide", "name", "json"])
+def test_a_reader_that_leaves_is_no_reason_for_a_traceback(site: Site, form: str) -> None:
     reading, writing = os.pipe()
     os.close(reading)
-    command = [sys.executable, "-m", "inferpool", "get", "tasks", "--server", site.url]
+    command = [sys.executable, "-m", "inferpool", "get", "tasks", "--server", site.url, "-o", form]
     done = subprocess.run(command, stdout=writing, stderr=subprocess.PIPE, text=True, check=False)
     os.close(writing)
     assert (done.returncode, done.stderr) == (1, "")
+
+
+def test_the_package_runs_as_a_module() -> None:
+    command = [sys.executable, "-m", "inferpool", "--version"]
+    assert subprocess.run(command, capture_output=True, text=True, check=True).stdout.startswith("inferpool ")
 
 
 def test_a_folder_that_cannot_be_made_is_told_by_its_name(

@@ -1,15 +1,20 @@
 """Claims about `inferpool tail`: what it prints of an answer, how it ends."""
 
 import signal
+import sqlite3
 import subprocess
 import sys
+from contextlib import closing
 
+import msgspec
 import pytest
 
-from inferpool.cli.tail import Printer
+from inferpool.cli.tail import Printer, response_body
 from inferpool.client.native import Chunk, Reset
-from tests.cli.played import WORDS, Site, chunk_of
+from inferpool.wire.tasks import TaskResponse
+from tests.cli.played import WORDS, Site, body_of, chunk_of
 from tests.cli.typed import Typed
+from tests.client.test_native import task
 
 
 def test_a_streamed_answer_is_printed_as_its_words(site: Site, typed: Typed) -> None:
@@ -36,6 +41,29 @@ def test_an_answer_under_way_is_printed_until_ctrl_c(site: Site) -> None:
         process.send_signal(signal.SIGINT)
         _, errors = process.communicate()
     assert (process.returncode, errors) == (130, "")
+
+
+def test_an_answer_without_chunks_is_printed_in_the_end(own_site: Site, typed: Typed) -> None:
+    with closing(sqlite3.connect(own_site.database, isolation_level=None)) as connection:
+        connection.execute("DELETE FROM chunks")  # as the sweep does after an hour
+    task_id = own_site.tasks["streamed"]
+    assert typed("tail", task_id, "--server", own_site.url).output == "Grey is the sea.\n"
+    assert typed("tail", "--raw", task_id, "--server", own_site.url).output == body_of("Grey is the sea.") + "\n"
+
+
+@pytest.mark.parametrize(
+    ("response", "text"),
+    [
+        (msgspec.UNSET, ""),
+        (None, ""),
+        (TaskResponse(status=200, content_type="audio/wav", body_base64="UklGRg=="), "UklGRg=="),
+        (TaskResponse(status=200, content_type="text/plain"), ""),
+    ],
+)
+def test_a_body_that_is_no_json_is_printed_as_base64(
+    response: TaskResponse | msgspec.UnsetType | None, text: str
+) -> None:
+    assert response_body(msgspec.structs.replace(task("t"), response=response)) == text
 
 
 def test_an_answer_that_begins_again_is_said_on_the_error_output(capsys: pytest.CaptureFixture[str]) -> None:

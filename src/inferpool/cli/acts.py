@@ -95,7 +95,7 @@ class _Reader:
         worker = await self._stage.worker_of(task.claimed_by)
         pid = self._stage.pids[worker]
         await self._stage.processes.kill(worker)
-        say(f"\n\n>>> kill -9 {pid}: that was the worker {worker!r}, which holds the task {self._task_id}\n")
+        say(f"\n\n>>> kill -9 {pid}: that was the worker {worker!r}, which holds the task {self._task_id}")
         return Killed(self._task_id, worker, task.claimed_by, self._chunks)
 
 
