@@ -89,16 +89,16 @@ async def test_an_answer_finished_while_the_server_was_away_is_delivered(house: 
 
 
 async def test_a_full_disk_costs_nothing_while_the_process_lives_and_is_said_once(house: House) -> None:
-    house.disk.full = True
     house.set_outbox(shelve_after_s=0.0, disk_retry_s=0.01)
     house.server.on_events = Always(LOST)
     async with house.linked():
+        house.disk.full = True
         house.server.push(infer("t1"))
         house.server.push(infer("t2"))
         await house.server.signal.until(lambda: len(house.server.batches) >= 2)
-        assert house.disk.files == {}
+        assert list(house.disk.files) == ["state.json"]
         house.disk.full = False
-        await house.disk.signal.until(lambda: len(house.disk.files) >= 2)
+        await house.disk.signal.until(lambda: len(house.disk.files) >= 3)
         house.server.on_events = taken
         await house.until_event(Result, 2)
     assert sum("the disk refuses" in said for said in house.log.said) == 1
