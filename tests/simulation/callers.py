@@ -70,7 +70,7 @@ class Caller:
     def body(self, *, stream: bool) -> dict[str, object]:
         """What is asked of the engine."""
         model = self.chance.choice((MODEL, MODEL, MODEL, f"{MODEL}@w1"))
-        filler = "x" * self.chance.choice((10, 100, 3000))
+        filler = "x" * (300_000 if self.chance.random() < 0.02 else self.chance.choice((10, 100, 3000)))
         asked: dict[str, object] = {"model": model, "tag": self.tag, "messages": [{"role": "user", "content": filler}]}
         if stream:
             asked["stream"] = True
@@ -199,11 +199,14 @@ class Caller:
 
     async def enqueue(self, *, stream: bool) -> str:
         """Make an asynchronous task, once, however often it must be asked for."""
-        asked: dict[str, object] = {"request": self.body(stream=stream), "metadata": {"tag": self.tag}}
+        body = self.body(stream=stream)
+        asked: dict[str, object] = {"request": body, "metadata": {"tag": self.tag}}
         if self.chance.random() < 0.1:
             asked["expires_in_s"] = self.chance.choice((3.0, 10.0))
         if self.chance.random() < 0.2:
             asked["max_tries"] = self.chance.choice((1, 2, 5))
+        if "@" in str(body["model"]):
+            asked["pin"] = self.chance.random() < 0.5
         request = self.request("POST", TASKS, json.dumps(asked).encode(), {"idempotency-key": self.key})
         while True:
             got = await self.insist(request)

@@ -5,7 +5,7 @@ of `core/lifecycle.py` makes of the row before; the columns that never change mu
 """
 
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -74,6 +74,8 @@ _VERBS = (
     Verb.EXPIRE,
     Verb.REPLAY,
 )
+_SOMEBODY = SessionId("somebody")
+"""A session that claims a row which is cancelled in the same commit: the row no longer names it."""
 _FOLLOWING = (Verb.CLAIM, Verb.CANCEL, Verb.EXPIRE)
 
 
@@ -94,6 +96,8 @@ class Laws:
         self.seen: dict[str, int] = {}
         """How often each verb was seen: a run that never did one proves nothing of it."""
         self.broken: list[str] = []
+        self.cues: dict[tuple[str, int], Callable[[], None]] = {}
+        """What to do at the n-th commit with this verb in it."""
 
     def name(self, name: str | None) -> str:
         """A short name for an identifier, by the order of its first appearance."""
@@ -168,6 +172,9 @@ class Laws:
             self._break(old, f"no verb leads from {_shown(old, self)} to {_shown(new, self)}")
             return
         self.seen[path] = self.seen.get(path, 0) + 1
+        cue = self.cues.pop((path, self.seen[path]), None)
+        if cue is not None:
+            cue()
         self._note(new, f"{path}: {_shown(old, self)} -> {_shown(new, self)}")
         if "replay" not in path and old.rank != new.rank:
             self._break(old, "the rank changed")
@@ -239,7 +246,7 @@ def _steps(before: Standing, new: Row, verbs: tuple[Verb, ...]) -> Iterator[tupl
         yield "ready", msgspec.structs.replace(before, ready=True)
     if before.lost_by is not None:
         yield "forgotten", msgspec.structs.replace(before, lost_by=None, lost_counted=False)
-    sessions = {before.claimed_by: None, before.lost_by: None, _session(new.claimed_by): None}
+    sessions = {before.claimed_by: None, before.lost_by: None, _session(new.claimed_by): None, _SOMEBODY: None}
     for verb in verbs:
         if before.status in TRANSITIONS[verb].sources:
             acts = [

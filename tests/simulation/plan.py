@@ -26,12 +26,14 @@ class What(Enum):
 
 
 class Trouble(msgspec.Struct, frozen=True, order=True):
-    """From `at_s` on, for `lasts_s`, `what` befalls `who`."""
+    """From `at_s` on (or from just after a cue), for `lasts_s`, `what` befalls `who`."""
 
     at_s: float
     lasts_s: float
     who: str
     what: What
+    cue: tuple[str, int] | None = None
+    """The n-th commit with a verb in it, if that comes before `at_s`."""
 
 
 class Plan(msgspec.Struct, frozen=True, kw_only=True):
@@ -47,7 +49,9 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
 
     def __str__(self) -> str:
         troubles = "".join(
-            f"\n  {one.at_s:7.3f} s {one.who}: {one.what.value} for {one.lasts_s:.3f} s" for one in self.troubles
+            f"\n  {one.at_s:7.3f} s {one.who}: {one.what.value} for {one.lasts_s:.3f} s"
+            + (f", or after {one.cue[0]} {one.cue[1]}" if one.cue else "")
+            for one in self.troubles
         )
         return f"seed {self.seed}, healed at {self.ends_s:.1f} s\n  {self.weather}\n  {self.moods}{troubles}"
 
@@ -118,6 +122,12 @@ def _troubles(chance: Random, ends_s: float) -> list[Trouble]:
     ]
 
 
+_CUES = (("claim", 30), ("start", 15), ("complete", 30), ("cancel", 4), ("retry", 3), ("revert", 2), ("give_back", 2))
+"""Commits that a kill likes to fall beside, with how many of them a run has."""
+
+
 def _trouble(chance: Random, ends_s: float, who: str, what: What) -> Trouble:
     longest_s = chance.choice((0.5, 3.0, 12.0))
-    return Trouble(chance.uniform(0.5, ends_s), chance.uniform(0.05, longest_s), who, what)
+    verb, most = chance.choice(_CUES)
+    cue = (verb, chance.randint(1, most)) if what in {What.KILL, What.STOP} and chance.random() < 0.5 else None
+    return Trouble(chance.uniform(0.5, ends_s), chance.uniform(0.05, longest_s), who, what, cue)

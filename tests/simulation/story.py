@@ -1,6 +1,7 @@
 """One seed, one run: two workers, forty callers, their troubles, then peace."""
 
 import asyncio
+import contextlib
 import gc
 import sqlite3
 from collections.abc import Coroutine
@@ -161,7 +162,7 @@ class Story:
     # ---- troubles ------------------------------------------------------------------------------------------------
 
     async def _suffer(self, trouble: Trouble) -> None:
-        await asyncio.sleep(trouble.at_s)
+        await self._moment(trouble)
         if trouble.what is What.AWAY:
             engine = self.engines[WORKERS.index(trouble.who)]
             engine.away = True
@@ -171,6 +172,18 @@ class Story:
             await self._server_suffers(trouble)
         else:
             await self._worker_suffers(self.workers[WORKERS.index(trouble.who)], trouble)
+
+    async def _moment(self, trouble: Trouble) -> None:
+        """Until its time, or a few milliseconds after its cue."""
+        if trouble.cue is None or trouble.cue in self.laws.cues:
+            await asyncio.sleep(trouble.at_s)
+            return
+        cued = asyncio.Event()
+        self.laws.cues[trouble.cue] = cued.set
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(trouble.at_s):
+                await cued.wait()
+                await asyncio.sleep(self.world.chance(f"{trouble}").uniform(0.0, 0.01))
 
     async def _server_suffers(self, trouble: Trouble) -> None:
         server = self.server
