@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import TypeAlias
 
 import msgspec
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import precondition, rule
 
@@ -246,6 +246,8 @@ StoreMachine.TestCase.settings = settings(
     stateful_step_count=50,
     deadline=None,
     print_blob=True,
+    # Shrinking may take five minutes, longer than a test may run: the blob replays the run, to be shrunk by hand.
+    phases=[Phase.explicit, Phase.reuse, Phase.generate],
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
 )
 
