@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import signal
 import sqlite3
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager, closing
@@ -13,6 +14,7 @@ import aiohttp
 from inferpool.compose import WallClock
 from inferpool.store.invariants import check
 from inferpool.store.sqlite_connection import connect_reader
+from tests.journeys.ledger import Ledger
 from tests.journeys.processes import PATIENCE_S, Program
 
 POOL: Final = "words"
@@ -28,6 +30,11 @@ QUICK: Final = {
 """Server settings that shorten every wait of a journey."""
 
 
+def chat(text: str, **fields: object) -> bytes:
+    """The body of a chat request with this directive for the engine."""
+    return json.dumps({"model": POOL, "messages": [{"role": "user", "content": text}], **fields}).encode()
+
+
 class Site:
     """The processes of one journey; their files lie in one folder."""
 
@@ -35,6 +42,7 @@ class Site:
         self.folder = folder
         self.database = folder / "inferpool.db"
         self.http = http
+        self.ledger = Ledger()
         self.engine: Program | None = None
         self.engine_url = ""
         self.server: Program | None = None
@@ -90,6 +98,27 @@ class Site:
             await program.says("linked to the server")
         return program
 
+    async def start(self, *, slots: int = 4, **settings: str) -> None:
+        """Engine, server (with these settings), one worker."""
+        await asyncio.gather(self.start_engine(), self.start_server(**settings))
+        await self.start_worker(slots=slots)
+
+    async def kill_server(self) -> None:
+        """`kill -9` of the server."""
+        assert self.server is not None
+        await self.server.kill()
+
+    async def conclude(self) -> None:
+        """All is over: the ledger agrees with the store, the checker is content, whoever still runs leaves in order."""
+        self.ledger.compare(self.database)
+        await self.check_laws()
+        running = [program for program in self._programs if program.code is None and program is not self.engine]
+        for program in sorted(running, key=lambda program: program is self.server):  # workers leave their server first
+            program.signal(signal.SIGTERM)
+            assert await program.ended() == 0, program.lines[-5:]
+        await self.check_laws()
+        assert [path.name for path in self.folder.rglob("*.result")] == [], "answers left in an outbox"
+
     async def close(self) -> None:
         """End everything that still runs."""
         for program in reversed(self._programs):
@@ -104,12 +133,32 @@ class Site:
             text = await reply.text()
             return reply.status, json.loads(text) if text else {}
 
-    async def enqueue(self, text: str, **fields: object) -> str:
+    async def enqueue(self, text: str, *, key: str | None = None, **fields: object) -> str:
         """An async task with this directive for the engine; its id."""
-        request = {"model": POOL, "messages": [{"role": "user", "content": text}], **fields}
-        status, row = await self.ask("POST", "/api/v1/inference-tasks", {"request": request})
-        assert status == 202, row
+        request = chat(text, **fields)
+        self.ledger.unsure.append(request)
+        headers = {"Content-Type": "application/json"} | ({} if key is None else {"Idempotency-Key": key})
+        path = self.server_url + "/api/v1/inference-tasks"
+        async with self.http.post(path, data=b'{"request":' + request + b"}", headers=headers) as reply:
+            row = await reply.json()
+        self.ledger.unsure.remove(request)
+        assert reply.status in ({202} if key is None else {200, 202}), row
+        self.ledger.accept(str(row["id"]), request)
         return str(row["id"])
+
+    async def call(self, text: str, *, persist: bool = False, **fields: object) -> tuple[int, bytes]:
+        """A blocked call of the OpenAI API: the status with the body that came. `persist`: it survives its caller."""
+        request = chat(text, **fields)
+        self.ledger.unsure.append(request)
+        headers = {"Content-Type": "application/json"} | ({"Inferpool-On-Disconnect": "continue"} if persist else {})
+        async with self.http.post(self.server_url + "/v1/chat/completions", data=request, headers=headers) as reply:
+            body = await reply.read()
+        self.ledger.unsure.remove(request)
+        if (task_id := reply.headers.get("Inferpool-Task-Id")) is not None:
+            self.ledger.accept(task_id, request)
+            if reply.status == 200:
+                self.ledger.answers[task_id] = body
+        return reply.status, body
 
     async def ended(self, task_id: str) -> dict[str, object]:
         """The task's row once it has ended: a long poll, again and again."""

@@ -1,0 +1,146 @@
+"""A journey's own account, kept outside the store: what was accepted, what each watcher saw."""
+
+import json
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from inferpool.core.stream import unpack_chunks
+from tests.engines.directives import answer_to
+
+ENDS: Final = frozenset({"completed", "error", "cancelled"})
+
+
+class Event(msgspec.Struct, frozen=True):
+    """One server-sent event of a native stream."""
+
+    id: str
+    name: str
+    data: str
+
+
+class Sight:
+    """What one watcher of a task saw, over all its connections together."""
+
+    def __init__(self, task_id: str) -> None:
+        self.task_id = task_id
+        self.attempt = 0
+        self.chunks: list[str] = []
+        self.last_id: str | None = None
+        self.resets = 0
+        self.connections = 0
+        self.end: str | None = None
+        """The status under which the stream ended."""
+
+    def see(self, event: Event) -> None:
+        """Take one event down. Fails where a chunk is missing, comes twice, or follows the end."""
+        assert self.end is None, f"{event} came after the end"
+        attempt, _, place = event.id.partition("-")
+        if event.name in ENDS:
+            assert place == "end", event
+            self.end = event.name
+        elif event.name == "reset":
+            assert place == "0", event
+            assert int(attempt) > self.attempt, event
+            self.attempt, self.chunks = int(attempt), []
+            self.resets += 1
+        else:
+            self.attempt = self.attempt or int(attempt)
+            assert (int(attempt), int(place)) == (self.attempt, len(self.chunks) + 1), (event, len(self.chunks))
+            self.chunks.append(event.data)
+        self.last_id = event.id
+
+
+class Row(msgspec.Struct, frozen=True):
+    """What the store says of one task."""
+
+    status: str
+    request: bytes
+    response: bytes | None
+    chunks: list[str] | None
+
+
+class Ledger:
+    """All that was accepted or seen in one journey."""
+
+    def __init__(self) -> None:
+        self.accepted: dict[str, bytes] = {}
+        """The bodies by the ids that the server gave out for them."""
+        self.unsure: list[bytes] = []
+        """Bodies of calls whose connection broke before any id came: a row of each may stand, or may not."""
+        self.answers: dict[str, bytes] = {}
+        """The bodies that blocked callers got."""
+        self.sights: list[Sight] = []
+        self.failing: dict[str, str] = {}
+        """Tasks that do not complete, with the status in which they end."""
+
+    def accept(self, task_id: str, body: bytes) -> None:
+        """The server gave out this id for the body (once more, where the call was repeated)."""
+        assert self.accepted.setdefault(task_id, body) == body, f"{task_id} is another call's"
+
+    def watch(self, task_id: str) -> Sight:
+        """A new watcher of the task."""
+        sight = Sight(task_id)
+        self.sights.append(sight)
+        return sight
+
+    def compare(self, database: Path) -> None:
+        """Hold it against the store, once everything has ended."""
+        rows = read_rows(database)
+        self._compare_ids(rows)
+        for task_id, body in self.accepted.items():
+            assert rows[task_id].request == body
+        for task_id, row in rows.items():
+            assert row.status == self.failing.get(task_id, "completed"), (task_id, row.status)
+            if row.status == "completed":
+                assert row.response is not None
+                assert text_of(row.response) == answer_to(prompt_of(row.request)), task_id
+        for task_id, answer in self.answers.items():
+            assert rows[task_id].response == answer
+        for sight in self.sights:
+            self._compare_sight(sight, rows[sight.task_id])
+
+    def _compare_ids(self, rows: dict[str, Row]) -> None:
+        lost = self.accepted.keys() - rows.keys()
+        assert lost == set(), "accepted, but not in the store"
+        unsure = list(self.unsure)
+        for task_id in rows.keys() - self.accepted.keys():
+            unsure.remove(rows[task_id].request)  # fails for a row that no call asked for
+
+    def _compare_sight(self, sight: Sight, row: Row) -> None:
+        if sight.end is None:
+            return  # it left before the end; what it saw was judged as it came
+        assert sight.end == row.status
+        if sight.end == "completed":
+            assert sight.chunks == row.chunks
+
+
+def read_rows(database: Path) -> dict[str, Row]:
+    """Every task with its stream, read beside the server."""
+    with closing(sqlite3.connect(f"file:{database}?mode=ro", uri=True)) as connection:
+        found = connection.execute(
+            "SELECT tasks.id, status, request, response, packed FROM tasks LEFT JOIN chunks ON task_id = tasks.id"
+        )
+        return {
+            task_id: Row(status, bytes(request), response, None if packed is None else unpack_chunks(packed))
+            for task_id, status, request, response, packed in found
+        }
+
+
+def prompt_of(request: bytes) -> str:
+    """The last message of a chat request: what the scripted engine obeys."""
+    return str(json.loads(request)["messages"][-1]["content"])
+
+
+def text_of(response: bytes) -> str:
+    """What the assistant said, in the body of a chat completion."""
+    return str(json.loads(response)["choices"][0]["message"]["content"])
+
+
+def text_of_chunks(chunks: list[str]) -> str:
+    """What the assistant said, in the chunks of a streamed chat completion."""
+    choices = [choice for chunk in chunks for choice in json.loads(chunk)["choices"]]
+    return "".join(str(choice["delta"].get("content") or "") for choice in choices)
