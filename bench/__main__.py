@@ -19,8 +19,9 @@ from rich.console import Console
 from bench.effort import FULL, QUICK, Effort
 from bench.fleet import Fleet
 from bench.machine import check_disk, sync_times
+from bench.profile import Profile, print_profile, profile
 from bench.report import Figure, Report, print_report
-from bench.rows import call, chunk, latency, store
+from bench.rows import backlog, call, chunk, latency, memory, restart, store
 
 Row: TypeAlias = Callable[[Fleet, Effort], Awaitable[list[Figure]]]
 ROWS: Final[Mapping[str, Row]] = {
@@ -28,6 +29,9 @@ ROWS: Final[Mapping[str, Row]] = {
     "chunk": chunk.measure,
     "latency": latency.measure,
     "store": store.measure,
+    "backlog": backlog.measure,
+    "restart": restart.measure,
+    "memory": memory.measure,
 }
 RESULTS: Final = Path(__file__).parent / "results"
 
@@ -36,9 +40,13 @@ def main() -> int:
     """Measure the chosen rows; 1 when one of them misses its target by more than a third."""
     options = _options()
     signal.signal(signal.SIGTERM, _leave)
-    folder: Path = options.folder / f"run-{os.getpid()}"
+    folder: Path = options.folder.resolve() / f"run-{os.getpid()}"
     folder.mkdir(parents=True)
     try:
+        if options.profile:
+            for one in uvloop.run(_profile(folder, _effort(options), options.profile)):
+                print_profile(one)
+            return 0
         report = uvloop.run(_run(folder, options.only or list(ROWS), _effort(options)))
     finally:
         if not options.keep:
@@ -59,6 +67,11 @@ async def _run(folder: Path, names: list[str], effort: Effort) -> Report:
             print(f"{name} …", file=sys.stderr, flush=True)
             report.figures += await ROWS[name](fleet, effort)
     return report
+
+
+async def _profile(folder: Path, effort: Effort, load: str) -> list[Profile]:
+    with Fleet(folder) as fleet:
+        return await profile(fleet, effort, load)
 
 
 def _begin(folder: Path) -> Report:
@@ -83,6 +96,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--rounds", type=int, help="rounds of ours, each beside one of its limit")
     parser.add_argument("--quick", action="store_true", help="few small rounds: to see that it runs")
     parser.add_argument("--folder", type=Path, default=RESULTS, help="where the databases go: on a disk, not in memory")
+    parser.add_argument("--profile", choices=["call", "chunk"], help="where the time goes under that row's load")
     parser.add_argument("--keep", action="store_true", help="leave the databases with the logs of every process there")
     return parser.parse_args()
 

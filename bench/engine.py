@@ -7,7 +7,7 @@ import argparse
 import asyncio
 from collections.abc import Iterator
 from itertools import islice
-from typing import Final, cast
+from typing import ClassVar, Final, cast
 
 import uvloop
 
@@ -15,12 +15,17 @@ from bench.script import DONE, MODELS, USAGE, Wish, answer_body, frame, payloads
 
 SLICE: Final = 32
 """Chunks written at once before another stream has its turn."""
+COUNT_PATH: Final = "/count"
+"""Tells how many answers were given."""
 _STREAM_HEAD: Final = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n"
 _LAST_PIECE: Final = b"0\r\n\r\n"
 
 
 class Conversation(asyncio.Protocol):
     """One connection: a request, its answer, the next request."""
+
+    given: ClassVar[int] = 0
+    """Answers of all connections."""
 
     def __init__(self) -> None:
         self._received = b""
@@ -68,6 +73,8 @@ class Conversation(asyncio.Protocol):
         wish = read_wish(body)
         if path == b"/v1/models":
             self._send(MODELS)
+        elif path == COUNT_PATH.encode():
+            self._send(b"%d" % self.given)
         elif wish is None:
             self._transport.write(b"HTTP/1.1 404 Not Found\r\ncontent-length: 0\r\n\r\n")
         elif wish.delay_ms:
@@ -78,6 +85,7 @@ class Conversation(asyncio.Protocol):
     def _say(self, wish: Wish, body: bytes) -> None:
         if self._transport.is_closing():
             return
+        Conversation.given += 1
         if not wish.chunks:
             self._send(answer_body(wish.call))
             return

@@ -92,7 +92,7 @@ class Fleet:
                 stdin=subprocess.DEVNULL,
                 stdout=out,
                 stderr=out,
-                env={**plain, "PYTHONPATH": str(ROOT), **(settings or {})},
+                env={**plain, "PYTHONPATH": f"{ROOT}:{ROOT / 'src'}", **(settings or {})},
                 cwd=self.folder,
             )
         process = Process(name, popen, log)
@@ -104,7 +104,7 @@ class Fleet:
         process = self.start(name, arguments, set())
         process.wait(longest_s)
         self._running.remove(process)
-        return process.log.read_bytes().splitlines()[-1]
+        return (process.log.read_bytes().splitlines() or [b""])[-1]
 
     def end(self, process: Process) -> None:
         """End one of them before the others."""

@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import count
 from typing import Final, NamedTuple
 
@@ -74,3 +74,23 @@ async def ask_once(port: int, request: bytes) -> Reply:
         return await connection.ask(request)
     finally:
         connection.close()
+
+
+async def ask_in_turn(port: int, requests: Sequence[bytes], callers: int) -> list[Reply]:
+    """All requests, `callers` at once; the replies in their order."""
+    replies: list[Reply | None] = [None] * len(requests)
+    connections = [await connect(port) for _ in range(callers)]
+    turns = iter(enumerate(requests))
+    try:
+        async with asyncio.timeout(LONGEST_S), asyncio.TaskGroup() as group:
+            for one in connections:
+                group.create_task(_ask_each(one, turns, replies))
+    finally:
+        for one in connections:
+            one.close()
+    return [reply for reply in replies if reply is not None]
+
+
+async def _ask_each(connection: Connection, turns: Iterator[tuple[int, bytes]], replies: list[Reply | None]) -> None:
+    for number, request in turns:
+        replies[number] = await connection.ask(request)

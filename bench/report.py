@@ -33,6 +33,8 @@ class Figure(msgspec.Struct, frozen=True, kw_only=True):
     limit: list[float] = []
     """The same quantity of a program that does nothing else, measured between our rounds."""
     limit_name: str = ""
+    note: str = ""
+    """What proves it, beside the number."""
 
     @property
     def spread(self) -> Spread:
@@ -102,6 +104,8 @@ def print_report(report: Report, console: Console) -> None:
     for figure in report.figures:
         table.add_row(*_cells(figure))
     console.print(table)
+    for note in dict.fromkeys(figure.note for figure in report.figures if figure.note):
+        console.print(note)
 
 
 def _cells(figure: Figure) -> list[str]:

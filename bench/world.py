@@ -10,6 +10,7 @@ from typing import Final
 import msgspec
 
 from bench.connection import Address, Broken, get
+from bench.engine import COUNT_PATH
 from bench.fleet import Fleet, Process, free_port
 from bench.load import ask_once
 from bench.machine import server_cores
@@ -19,14 +20,15 @@ START_S: Final = 60.0
 
 
 class Plan(msgspec.Struct, frozen=True, kw_only=True):
-    """What to start. `server_command` runs the server's module: a profiler may stand before it."""
+    """What to start."""
 
     name: str
     workers: int = 1
     slots: int = 64
     database: Path | None = None
     settings: dict[str, str] = {}
-    profile: bool = False
+    sampled: bool = False
+    """Whether server, workers run under the sampler (bench/sampled.py)."""
 
 
 class World(msgspec.Struct, kw_only=True):
@@ -81,7 +83,7 @@ async def world(fleet: Fleet, plan: Plan) -> AsyncIterator[World]:
 def start_server(fleet: Fleet, plan: Plan, port: int) -> Process:
     """`inferpool serve`, on its own core."""
     database = plan.database or fleet.folder / f"{plan.name}.db"
-    command = ["-m", "inferpool", "serve", "--port", str(port), "--database-url", str(database)]
+    command = [*_module(fleet, plan, "server"), "serve", "--port", str(port), "--database-url", str(database)]
     settings = {"INFERPOOL_LOG_LEVEL": "warning", **plan.settings}
     return fleet.start(f"{plan.name}-server", command, server_cores(), settings)
 
@@ -89,10 +91,16 @@ def start_server(fleet: Fleet, plan: Plan, port: int) -> Process:
 def start_worker(made: World, number: int) -> Process:
     """`inferpool worker`, on the other cores."""
     name = f"{made.plan.name}-{number}"
-    command = ["-m", "inferpool", "worker", "--name", name, "--slots", str(made.plan.slots)]
+    command = [*_module(made.fleet, made.plan, name), "worker", "--name", name, "--slots", str(made.plan.slots)]
     command += ["--server", f"http://127.0.0.1:{made.port}", "--engine", f"http://127.0.0.1:{made.engine_port}"]
     settings = {"INFERPOOL_STATE_FOLDER": str(made.fleet.folder / "state"), "INFERPOOL_LOG_LEVEL": "warning"}
     return made.fleet.start(f"{name}-worker", command, other_cores(), settings)
+
+
+def _module(fleet: Fleet, plan: Plan, name: str) -> list[str]:
+    if not plan.sampled:
+        return ["-m", "inferpool"]
+    return ["-m", "bench.sampled", str(fleet.folder / f"{name}.stacks"), "inferpool"]
 
 
 def other_cores() -> set[int]:
@@ -118,6 +126,16 @@ async def serving(made: World) -> None:
             for worker in made.workers:
                 worker.check()
             await asyncio.sleep(0.02)
+
+
+async def answered(made: World, at_least: int = 0) -> int:
+    """How many answers the engine has given; waits until it were `at_least` so many. Raises `TimeoutError`."""
+    async with asyncio.timeout(START_S):
+        while True:
+            count = int((await ask_once(made.engine_port, get(COUNT_PATH))).body)
+            if count >= at_least:
+                return count
+            await asyncio.sleep(0.005)
 
 
 async def _answers(port: int, path: str) -> bool:
