@@ -4,44 +4,25 @@ import asyncio
 import hashlib
 from functools import partial
 
-import msgspec
-
 from inferpool.core.errors import LlmUnavailable, NotFound, ShuttingDown
-from inferpool.core.ids import BatchId, NewId, TaskId
+from inferpool.core.ids import BatchId, TaskId
 from inferpool.core.llm import Llm
 from inferpool.core.task import EXPIRES_IN, ClaimFor, IdempotencyKey, NewTask, QueueMode, Routing, TaskRow
-from inferpool.dispatch.background import Background
-from inferpool.dispatch.backlog import Backlog
 from inferpool.dispatch.calls import Call, Ticket
-from inferpool.dispatch.catalog import Catalog
-from inferpool.dispatch.feed import Feed
 from inferpool.dispatch.live import LiveSession
 from inferpool.dispatch.moves import Moves
-from inferpool.dispatch.options import DispatchOptions
 from inferpool.dispatch.scheduler import Scheduler
-from inferpool.store.protocol import Cancelled, Enqueued, Store, StoreReader
-
-
-class IntakeParts(msgspec.Struct, frozen=True, kw_only=True):
-    """What the intake works with."""
-
-    store: Store
-    reader: StoreReader
-    catalog: Catalog
-    backlog: Backlog
-    feed: Feed
-    scheduler: Scheduler
-    moves: Moves
-    background: Background
-    options: DispatchOptions
-    new_id: NewId
+from inferpool.dispatch.shared import Shared
+from inferpool.store.protocol import Cancelled, Enqueued
 
 
 class Intake:
     """The callers' verbs."""
 
-    def __init__(self, parts: IntakeParts) -> None:
-        self._parts = parts
+    def __init__(self, shared: Shared, scheduler: Scheduler, moves: Moves) -> None:
+        self._shared = shared
+        self._scheduler = scheduler
+        self._moves = moves
         self.accepting = True
         """False while the server drains: new calls are refused."""
 
@@ -53,12 +34,12 @@ class Intake:
         """
         if not self.accepting:
             raise ShuttingDown("this server is shutting down; ask another, or again in a moment")
-        parts = self._parts
-        routing = parts.catalog.route(call.model, call.mode, pin=call.pin)
-        slot = parts.scheduler.slot_for(routing.lane, call.endpoint)
+        shared = self._shared
+        routing = shared.catalog.route(call.model, call.mode, pin=call.pin)
+        slot = self._scheduler.slot_for(routing.lane, call.endpoint)
         self._check_mode(call, routing, slot is not None)
         if slot is None:
-            parts.backlog.admit(len(call.body))
+            shared.backlog.admit(len(call.body))
         task = self._new_task(call, routing)
         if not call.watched:
             stored = await self._enqueue(task, slot)
@@ -66,13 +47,13 @@ class Intake:
         return await self._submit_watched(call, task, slot)
 
     def _check_mode(self, call: Call, routing: Routing, has_slot: bool) -> None:
-        if call.mode is QueueMode.LIVE and not any(self._parts.catalog.serving(routing.lane, call.endpoint)):
+        if call.mode is QueueMode.LIVE and not any(self._shared.catalog.serving(routing.lane, call.endpoint)):
             raise LlmUnavailable(f"no live worker serves {call.model!r}; call with `Inferpool-Queue: wait` to queue")
         if call.mode is QueueMode.NEVER and not has_slot:
             raise LlmUnavailable(f"no slot of {call.model!r} is free now; call with `Inferpool-Queue: wait` to queue")
 
     async def _submit_watched(self, call: Call, task: NewTask, slot: tuple[LiveSession, Llm] | None) -> Ticket:
-        feed = self._parts.feed
+        feed = self._shared.feed
         watcher = feed.follow(task.id)  # before the row exists, so that no end can be missed
         if not call.persist:
             feed.strand(task.id).alone = self._abandon
@@ -89,7 +70,7 @@ class Intake:
         return Ticket(stored.task_id, stored.status, stored.created, watcher)
 
     def _enqueue(self, task: NewTask, slot: tuple[LiveSession, Llm] | None) -> "asyncio.Future[Enqueued]":
-        parts = self._parts
+        shared = self._shared
         claim = None
         if slot is not None:
             session, llm = slot
@@ -97,40 +78,40 @@ class Intake:
             claim = ClaimFor(
                 session_id=session.id,
                 epoch=session.epoch,
-                server_id=parts.scheduler.server_id,
+                server_id=shared.server_id,
                 llm_name=llm.name,
-                batch=BatchId(parts.new_id()),
-                run_limit=parts.options.run_limit,
+                batch=BatchId(shared.new_id()),
+                run_limit=shared.options.run_limit,
             )
-        future = parts.store.enqueue(task, claim)
+        future = shared.store.enqueue(task, claim)
         future.add_done_callback(partial(self._stored, task, slot))
         return future
 
     def _stored(self, task: NewTask, slot: tuple[LiveSession, Llm] | None, future: "asyncio.Future[Enqueued]") -> None:
         """The enqueue is durable, or failed: whoever asked may be gone, the slot must not leak."""
-        parts = self._parts
+        shared = self._shared
         routing = task.routing
         failed = future.cancelled() or future.exception() is not None
         if failed or not future.result().created:
-            parts.backlog.refused(routing.lane, task.owner, task.priority, task.rank)
+            shared.backlog.refused(routing.lane, task.owner, task.priority, task.rank)
         elif slot is not None and future.result().attempt:
-            parts.backlog.skipped(routing.lane, task.owner, task.priority, task.rank)
-            parts.scheduler.hand_over(slot[0], slot[1].name, task, future.result().attempt)
+            shared.backlog.skipped(routing.lane, task.owner, task.priority, task.rank)
+            self._scheduler.hand_over(slot[0], slot[1].name, task, future.result().attempt)
         else:
-            parts.backlog.entered(routing.lane, len(task.request))
+            shared.backlog.entered(routing.lane, len(task.request))
         if slot is not None:
             slot[0].release(slot[0].engines[slot[1].engine])
         if not failed:
-            parts.scheduler.kick(routing.lane)
+            self._scheduler.kick(routing.lane)
 
     def _new_task(self, call: Call, routing: Routing) -> NewTask:
-        parts = self._parts
+        shared = self._shared
         key = None
         if call.idempotency_key is not None:
             digest = hashlib.sha256(call.endpoint.encode() + b"\0" + call.body).hexdigest()
             key = IdempotencyKey(call.idempotency_key, digest)
         return NewTask(
-            id=TaskId(parts.new_id()),
+            id=TaskId(shared.new_id()),
             routing=routing,
             endpoint=call.endpoint,
             request=call.body,
@@ -138,7 +119,7 @@ class Intake:
             headers=call.headers,
             streaming=call.streaming,
             priority=call.priority,
-            rank=parts.backlog.rank(routing.lane, call.owner, call.priority),
+            rank=shared.backlog.rank(routing.lane, call.owner, call.priority),
             owner=call.owner,
             agent=call.agent,
             mode=call.mode,
@@ -153,7 +134,7 @@ class Intake:
         _ = self._cancel(task_id)
 
     def _cancel(self, task_id: TaskId) -> "asyncio.Future[Cancelled]":
-        future = self._parts.store.cancel(task_id)
+        future = self._shared.store.cancel(task_id)
         future.add_done_callback(self._cancelled)
         return future
 
@@ -162,10 +143,10 @@ class Intake:
             return
         moved = future.result().moved
         if moved is not None:
-            self._parts.moves.apply([moved])
+            self._moves.apply([moved])
 
     async def _owned(self, task_id: TaskId, owner: str | None) -> TaskRow:
-        row = await self._parts.reader.row(task_id)
+        row = await self._shared.reader.row(task_id)
         if row is None or (owner is not None and row.owner != owner):
             raise NotFound(f"there is no task {task_id}")
         return row
@@ -178,21 +159,21 @@ class Intake:
 
     async def replay(self, task_id: TaskId, owner: str | None) -> TaskRow:
         """Queue a task in error, or a cancelled one, again. Raises `NotFound`, `Conflict`."""
-        parts = self._parts
+        shared = self._shared
         row = await self._owned(task_id, owner)
-        rank = parts.backlog.rank(row.lane, row.owner, row.priority)
+        rank = shared.backlog.rank(row.lane, row.owner, row.priority)
         try:
-            moved = await parts.store.replay(task_id, rank, EXPIRES_IN)
+            moved = await shared.store.replay(task_id, rank, EXPIRES_IN)
         except Exception:
-            parts.backlog.refused(row.lane, row.owner, row.priority, rank)
+            shared.backlog.refused(row.lane, row.owner, row.priority, rank)
             raise
-        parts.feed.part(task_id)
-        parts.backlog.entered(moved.lane, moved.size)
-        parts.scheduler.kick(moved.lane)
+        shared.feed.part(task_id)
+        shared.backlog.entered(moved.lane, moved.size)
+        self._scheduler.kick(moved.lane)
         return await self._owned(task_id, owner)
 
     async def purge(self, task_id: TaskId, owner: str | None) -> None:
         """Remove an ended task for good. Raises `NotFound`, or `Conflict` while it lives."""
         await self._owned(task_id, owner)
-        await self._parts.store.purge(task_id)
-        self._parts.feed.part(task_id)
+        await self._shared.store.purge(task_id)
+        self._shared.feed.part(task_id)

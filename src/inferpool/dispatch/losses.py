@@ -1,26 +1,23 @@
 """The end of sessions: a leave, a grace that is over, a server that died, a sweep."""
 
-from inferpool.core.ids import ServerId, SessionId
+from inferpool.core.ids import SessionId
 from inferpool.core.session import Session
-from inferpool.dispatch.background import Log
-from inferpool.dispatch.catalog import Catalog
 from inferpool.dispatch.live import LiveSession
 from inferpool.dispatch.moves import Moves
-from inferpool.store.protocol import SessionLoss, Store, StoreReader
+from inferpool.dispatch.shared import Shared
+from inferpool.store.protocol import SessionLoss
 
 
 class Losses:
     """Takes sessions out of service; what they held goes to others."""
 
-    def __init__(
-        self, store: Store, reader: StoreReader, catalog: Catalog, moves: Moves, log: Log, *, server_id: ServerId
-    ) -> None:
-        self._store = store
-        self._reader = reader
-        self._catalog = catalog
+    def __init__(self, shared: Shared, moves: Moves) -> None:
+        self._store = shared.store
+        self._reader = shared.reader
+        self._catalog = shared.catalog
+        self._log = shared.log
+        self._server_id = shared.server_id
         self._moves = moves
-        self._log = log
-        self._server_id = server_id
         self.orphans: dict[SessionId, Session] = {}
         """Sessions of a dead server that have not registered here yet: they have the grace to do so."""
 

@@ -3,25 +3,20 @@
 from collections.abc import Iterable
 
 from inferpool.core.lifecycle import Status
-from inferpool.dispatch.background import Background
-from inferpool.dispatch.backlog import Backlog
-from inferpool.dispatch.catalog import Catalog
-from inferpool.dispatch.feed import Feed
 from inferpool.dispatch.scheduler import Scheduler
+from inferpool.dispatch.shared import Shared
 from inferpool.store.protocol import Moved
 
 
 class Moves:
     """Applies the consequences of moved rows in memory."""
 
-    def __init__(
-        self, catalog: Catalog, backlog: Backlog, feed: Feed, scheduler: Scheduler, background: Background
-    ) -> None:
-        self._catalog = catalog
-        self._backlog = backlog
-        self._feed = feed
+    def __init__(self, shared: Shared, scheduler: Scheduler) -> None:
+        self._catalog = shared.catalog
+        self._backlog = shared.backlog
+        self._feed = shared.feed
+        self._background = shared.background
         self._scheduler = scheduler
-        self._background = background
 
     def apply(self, moved: Iterable[Moved]) -> None:
         """Reverted, adopted or ended rows: each touches its slot, the backlog, its watchers."""

@@ -3,44 +3,27 @@
 import asyncio
 from functools import partial
 
-import msgspec
-
-from inferpool.core.ids import BatchId, NewId, ServerId
+from inferpool.core.ids import BatchId
 from inferpool.core.llm import Llm, LlmStatus
 from inferpool.core.task import ClaimedTask, NewTask
-from inferpool.dispatch.backlog import Backlog
-from inferpool.dispatch.catalog import Catalog
-from inferpool.dispatch.feed import Feed
 from inferpool.dispatch.frames import cancel_frame, claimed_at_once, infer_frame
 from inferpool.dispatch.live import LiveSession, lanes_of
-from inferpool.dispatch.options import DispatchOptions
+from inferpool.dispatch.shared import Shared
 from inferpool.dispatch.slots import Engine, Held, HeldState
-from inferpool.store.protocol import Claim, LanesWant, Settlement, Spoken, Store
-
-
-class SchedulerParts(msgspec.Struct, frozen=True, kw_only=True):
-    """What the scheduler works with."""
-
-    store: Store
-    catalog: Catalog
-    backlog: Backlog
-    feed: Feed
-    options: DispatchOptions
-    new_id: NewId
-    server_id: ServerId
+from inferpool.store.protocol import Claim, LanesWant, Settlement, Spoken
 
 
 class Scheduler:
     """Claims for the sessions of this server, hands the frames over, takes slots back."""
 
-    def __init__(self, parts: SchedulerParts) -> None:
-        self._store = parts.store
-        self._catalog = parts.catalog
-        self._backlog = parts.backlog
-        self._feed = parts.feed
-        self._options = parts.options
-        self._new_id = parts.new_id
-        self.server_id = parts.server_id
+    def __init__(self, shared: Shared) -> None:
+        self._store = shared.store
+        self._catalog = shared.catalog
+        self._backlog = shared.backlog
+        self._feed = shared.feed
+        self._options = shared.options
+        self._new_id = shared.new_id
+        self._server_id = shared.server_id
         self._dirty: dict[tuple[str, str], tuple[LiveSession, Engine]] = {}
         self._wakeup: asyncio.Event = asyncio.Event()
 
@@ -112,7 +95,7 @@ class Scheduler:
         claim = Claim(
             session_id=session.id,
             epoch=session.epoch,
-            server_id=self.server_id,
+            server_id=self._server_id,
             batch=BatchId(self._new_id()),
             free=free,
             lanes=lanes,

@@ -11,16 +11,17 @@ from inferpool.dispatch.background import Background, Log
 from inferpool.dispatch.backlog import Backlog
 from inferpool.dispatch.catalog import Catalog
 from inferpool.dispatch.feed import Feed
-from inferpool.dispatch.intake import Intake, IntakeParts
+from inferpool.dispatch.intake import Intake
 from inferpool.dispatch.losses import Losses
 from inferpool.dispatch.moves import Moves
 from inferpool.dispatch.options import DispatchOptions
 from inferpool.dispatch.pace import Pace
-from inferpool.dispatch.poll import Heartbeat, Poll, PollParts
-from inferpool.dispatch.scheduler import Scheduler, SchedulerParts
-from inferpool.dispatch.sessions import DeskParts, SessionDesk
+from inferpool.dispatch.poll import Heartbeat, Poll
+from inferpool.dispatch.scheduler import Scheduler
+from inferpool.dispatch.sessions import SessionDesk
+from inferpool.dispatch.shared import Shared
 from inferpool.dispatch.sweeps import Sweeps
-from inferpool.dispatch.uplink import Uplink, UplinkParts
+from inferpool.dispatch.uplink import Uplink
 from inferpool.store.protocol import Store, StoreReader
 
 
@@ -43,93 +44,35 @@ class Dispatch:
         self.reader = reader
         self.options = options
         self.ready = False
-        self._store = store
-        self._log = parts.log
-        self._server_id = server_id
-        self.background = Background(parts.log)
         self.catalog = Catalog()
         self.feed = Feed(reader)
         self.pace = Pace(self.catalog)
-        self._backlog = Backlog(options)
-        self.scheduler = Scheduler(self._scheduler_parts(parts))
-        self._moves = Moves(self.catalog, self._backlog, self.feed, self.scheduler, self.background)
-        self.losses = Losses(store, reader, self.catalog, self._moves, parts.log, server_id=server_id)
-        self.intake = Intake(self._intake_parts(parts))
-        self.desk = SessionDesk(self._desk_parts(parts))
-        poll_parts = self._poll_parts()
-        self.poll = Poll(poll_parts)
-        self.heartbeat = Heartbeat(poll_parts)
-        self.sweeps = Sweeps(poll_parts)
-        self.backlog = self._backlog
-
-    def _scheduler_parts(self, parts: Parts) -> SchedulerParts:
-        return SchedulerParts(
-            store=self._store,
-            catalog=self.catalog,
-            backlog=self._backlog,
-            feed=self.feed,
-            options=self.options,
-            new_id=parts.new_id,
-            server_id=self._server_id,
-        )
-
-    def _intake_parts(self, parts: Parts) -> IntakeParts:
-        return IntakeParts(
-            store=self._store,
-            reader=self.reader,
-            catalog=self.catalog,
-            backlog=self._backlog,
-            feed=self.feed,
-            scheduler=self.scheduler,
-            moves=self._moves,
-            background=self.background,
-            options=self.options,
-            new_id=parts.new_id,
-        )
-
-    def _desk_parts(self, parts: Parts) -> DeskParts:
-        uplink = Uplink(
-            UplinkParts(
-                store=self._store,
-                reader=self.reader,
-                catalog=self.catalog,
-                backlog=self._backlog,
-                feed=self.feed,
-                scheduler=self.scheduler,
-                pace=self.pace,
-                options=self.options,
-                jitter=parts.jitter,
-            )
-        )
-        return DeskParts(
-            store=self._store,
-            reader=self.reader,
-            catalog=self.catalog,
-            backlog=self._backlog,
-            feed=self.feed,
-            scheduler=self.scheduler,
-            moves=self._moves,
-            uplink=uplink,
-            losses=self.losses,
-            background=self.background,
-            options=self.options,
+        self.backlog = Backlog(options)
+        self.background = Background(parts.log)
+        shared = Shared(
+            store=store,
+            reader=reader,
+            options=options,
+            server_id=server_id,
             new_id=parts.new_id,
             new_secret=parts.new_secret,
+            jitter=parts.jitter,
             log=parts.log,
-        )
-
-    def _poll_parts(self) -> PollParts:
-        return PollParts(
-            store=self._store,
-            reader=self.reader,
+            background=self.background,
             catalog=self.catalog,
-            backlog=self._backlog,
-            scheduler=self.scheduler,
-            moves=self._moves,
-            losses=self.losses,
-            options=self.options,
-            log=self._log,
+            backlog=self.backlog,
+            feed=self.feed,
+            pace=self.pace,
         )
+        self._log = parts.log
+        self.scheduler = Scheduler(shared)
+        moves = Moves(shared, self.scheduler)
+        self.losses = Losses(shared, moves)
+        self.intake = Intake(shared, self.scheduler, moves)
+        self.desk = SessionDesk(shared, self.scheduler, moves, self.losses, Uplink(shared, self.scheduler))
+        self.poll = Poll(shared, self.scheduler, moves, self.losses)
+        self.heartbeat = Heartbeat(shared)
+        self.sweeps = Sweeps(shared, moves, self.losses)
 
     @property
     def accepting(self) -> bool:
@@ -140,7 +83,7 @@ class Dispatch:
         """Read back what memory needs, start the loops; ready afterwards."""
         await self.heartbeat.beat()
         await self.catalog.recall(self.reader)
-        await self._backlog.recall(self.reader)
+        await self.backlog.recall(self.reader)
         await self.losses.find_orphans()
         self.background.spawn(self.scheduler.run(), "scheduler")
         self.background.spawn(self.heartbeat.run(), "heartbeat")

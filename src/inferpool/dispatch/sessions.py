@@ -3,30 +3,25 @@
 import asyncio
 import hashlib
 import hmac
-from collections.abc import Callable
 from functools import partial
 
 import msgspec
 
 from inferpool.core.errors import Forbidden, NotFound, SessionInactive, SessionReplaced
 from inferpool.core.failpoints import reach
-from inferpool.core.ids import NewId, SessionId, TaskId
+from inferpool.core.ids import SessionId, TaskId
 from inferpool.core.session import HeldAttempt, Registration
 from inferpool.core.task import HeldTask, StoredTask
 from inferpool.dispatch.admission import check_registration
-from inferpool.dispatch.background import Background, Log
-from inferpool.dispatch.backlog import Backlog
-from inferpool.dispatch.catalog import Catalog
 from inferpool.dispatch.channel import Channel
-from inferpool.dispatch.feed import Feed
 from inferpool.dispatch.live import LiveSession, lanes_of
 from inferpool.dispatch.losses import Losses
 from inferpool.dispatch.moves import Moves
-from inferpool.dispatch.options import DispatchOptions
 from inferpool.dispatch.scheduler import Scheduler
+from inferpool.dispatch.shared import Shared
 from inferpool.dispatch.slots import Held, HeldState
 from inferpool.dispatch.uplink import Uplink
-from inferpool.store.protocol import Registered, Store, StoreReader
+from inferpool.store.protocol import Registered
 from inferpool.wire.sessions import Event, PublishedLlm, RefusedEvent, RegisterReply, RegisterRequest, Resume
 
 
@@ -38,32 +33,16 @@ class Credentials(msgspec.Struct, frozen=True):
     epoch: int
 
 
-class DeskParts(msgspec.Struct, frozen=True, kw_only=True):
-    """What the desk works with."""
-
-    store: Store
-    reader: StoreReader
-    catalog: Catalog
-    backlog: Backlog
-    feed: Feed
-    scheduler: Scheduler
-    moves: Moves
-    uplink: Uplink
-    losses: Losses
-    background: Background
-    options: DispatchOptions
-    new_id: NewId
-    new_secret: Callable[[], str]
-    log: Log
-
-
 class SessionDesk:
     """Every session route ends here."""
 
-    def __init__(self, parts: DeskParts) -> None:
-        self._parts = parts
-        self._sessions = parts.catalog.sessions
-        self._losses = parts.losses
+    def __init__(self, shared: Shared, scheduler: Scheduler, moves: Moves, losses: Losses, uplink: Uplink) -> None:
+        self._shared = shared
+        self._scheduler = scheduler
+        self._moves = moves
+        self._losses = losses
+        self._uplink = uplink
+        self._sessions = shared.catalog.sessions
 
     # ---- registering ---------------------------------------------------------------------------------------------
 
@@ -73,8 +52,8 @@ class SessionDesk:
         Raises `ProtocolUnsupported`, `InvalidRequest`, `Forbidden`, `SessionReplaced`, `NameInUse`.
         """
         check_registration(request, secret)
-        made = self._parts.new_secret() if request.session_id is None else None
-        session_id = SessionId(request.session_id or self._parts.new_id())
+        made = self._shared.new_secret() if request.session_id is None else None
+        session_id = SessionId(request.session_id or self._shared.new_id())
         secret_hash = _hash(made or secret or "")
         old = self._sessions.get(session_id)
         if old is not None:
@@ -83,7 +62,7 @@ class SessionDesk:
         try:
             if old is not None:
                 await old.quiet()
-            registered = await self._parts.store.register(
+            registered = await self._shared.store.register(
                 self._registration(request, session_id, secret_hash, subject, old)
             )
         finally:
@@ -92,7 +71,7 @@ class SessionDesk:
                 self._refill(old)
         reach("register.after_commit")
         session = self._install(session_id, secret_hash, registered, request)
-        self._parts.log.info(
+        self._shared.log.info(
             "session registered", session_id=session_id, epoch=session.epoch, worker=request.worker.name
         )
         return self._reply(session, made, registered)
@@ -110,7 +89,7 @@ class SessionDesk:
             session_id=session_id,
             secret_hash=secret_hash,
             epoch=request.epoch,
-            server_id=self._parts.scheduler.server_id,
+            server_id=self._shared.server_id,
             subject=subject,
             worker_name=request.worker.name,
             worker_version=request.worker.version,
@@ -139,13 +118,13 @@ class SessionDesk:
         self._losses.orphans.pop(session_id, None)
         if old is not None:
             old.retire()
-        self._parts.catalog.publish(registered.llms, session_id)
-        self._parts.moves.apply(registered.moved)
+        self._shared.catalog.publish(registered.llms, session_id)
+        self._moves.apply(registered.moved)
         return session
 
     def hold(self, session: LiveSession, task: HeldTask) -> Held:
         """An attempt that the row says is the session's, known to its worker."""
-        strand = self._parts.feed.strand(task.task_id)
+        strand = self._shared.feed.strand(task.task_id)
         strand.begin(task.attempt)
         held = Held(task.task_id, task.attempt, task.llm_name, session.engine_of(task.llm_name), strand)
         held.state = HeldState.WRITTEN
@@ -156,13 +135,13 @@ class SessionDesk:
         """The worker is told to drop it: until it has, its slot is used."""
         known = old.held.get((attempt.task_id, attempt.attempt)) if old else None
         llm_name = known.llm_name if known else next(iter(session.llms), "")
-        strand = self._parts.feed.stray(attempt.task_id)
+        strand = self._shared.feed.stray(attempt.task_id)
         held = Held(attempt.task_id, attempt.attempt, llm_name, session.engine_of(llm_name), strand)
         held.state, held.why, held.stopping_at = HeldState.STOPPING, "stale", self._now()
         session.hold(held)
 
     def _reply(self, session: LiveSession, made: str | None, registered: Registered) -> RegisterReply:
-        options = self._parts.options
+        options = self._shared.options
         return RegisterReply(
             session_id=session.id,
             session_secret=made,
@@ -190,7 +169,7 @@ class SessionDesk:
             raise SessionInactive("this epoch has had its channel; register again for another")
         session.bound = True
         try:
-            held = await self._parts.store.bind(session.id, session.epoch, self._parts.scheduler.server_id)
+            held = await self._shared.store.bind(session.id, session.epoch, self._shared.server_id)
         except BaseException:  # not bound after all, whatever stopped it
             session.bound = False
             raise
@@ -199,7 +178,7 @@ class SessionDesk:
         for task in held:
             if (task.task_id, task.attempt) not in session.held:
                 self.hold(session, task)
-        session.channel = Channel(self._parts.options.ping_s, partial(self._channel_lost, session))
+        session.channel = Channel(self._shared.options.ping_s, partial(self._channel_lost, session))
         session.lost_at = None
         session.heard_at = self._now()
         self._send_waiting_cancels(session)
@@ -209,18 +188,18 @@ class SessionDesk:
     def _send_waiting_cancels(self, session: LiveSession) -> None:
         for held in session.held.values():
             if held.state is HeldState.STOPPING and not held.stopping_at:
-                self._parts.scheduler.send_cancel(session, held)
+                self._scheduler.send_cancel(session, held)
 
     def _fill(self, session: LiveSession) -> None:
         """The rows decide what waits: every lane that it serves is looked at once."""
         for llm in session.llms.values():
             for lane in lanes_of(llm):
-                self._parts.backlog.mark(lane)
-        self._parts.scheduler.kick_session(session)
+                self._shared.backlog.mark(lane)
+        self._scheduler.kick_session(session)
 
     def _refill(self, session: LiveSession) -> None:
         if session.open:
-            self._parts.scheduler.kick_session(session)
+            self._scheduler.kick_session(session)
 
     def _channel_lost(self, session: LiveSession, channel: Channel) -> None:
         """The connection broke: the grace begins, unwritten frames go back."""
@@ -228,9 +207,9 @@ class SessionDesk:
             return
         session.channel = None
         session.lost_at = self._now()
-        self._parts.scheduler.give_back_unwritten(session)
+        self._scheduler.give_back_unwritten(session)
         if session.leaving:
-            self._parts.background.spawn(self._losses.lose(session, counts=False), "end of a leave")
+            self._shared.background.spawn(self._losses.lose(session, counts=False), "end of a leave")
 
     # ---- speaking ------------------------------------------------------------------------------------------------
 
@@ -250,12 +229,12 @@ class SessionDesk:
         session = self.authenticate(who)
         session.heard_at = self._now()
         session.heard = True
-        return await self._parts.uplink.take(session, events) if events else []
+        return await self._uplink.take(session, events) if events else []
 
     async def request_body(self, who: Credentials, task_id: TaskId, attempt: int) -> StoredTask:
         """The body of an `infer` frame that was too big for it. Raises `NotFound` when the session does not hold it."""
         session = self.authenticate(who)
-        stored = await self._parts.reader.task(task_id) if (task_id, attempt) in session.held else None
+        stored = await self._shared.reader.task(task_id) if (task_id, attempt) in session.held else None
         if stored is None:
             raise NotFound("this session does not hold that attempt")
         return stored
@@ -272,8 +251,8 @@ class SessionDesk:
                 raise NotFound(f"there is no active session {who}")
             session = known
         session.leaving = True
-        await self._parts.store.leave(session.id, session.epoch)
-        self._parts.catalog.deactivate(session.id)
+        await self._shared.store.leave(session.id, session.epoch)
+        self._shared.catalog.deactivate(session.id)
         if session.channel is None:
             await self._losses.lose(session, counts=False)
 

@@ -6,7 +6,9 @@ from collections.abc import Awaitable, Callable
 import msgspec
 
 from inferpool.core.errors import InferpoolError
-from inferpool.dispatch.poll import PollParts
+from inferpool.dispatch.losses import Losses
+from inferpool.dispatch.moves import Moves
+from inferpool.dispatch.shared import Shared
 
 
 class Duty(msgspec.Struct, frozen=True):
@@ -19,14 +21,14 @@ class Duty(msgspec.Struct, frozen=True):
 class Sweeps:
     """The duties of this server."""
 
-    def __init__(self, parts: PollParts) -> None:
-        self._store = parts.store
-        self._reader = parts.reader
-        self._catalog = parts.catalog
-        self._moves = parts.moves
-        self._losses = parts.losses
-        self._options = parts.options
-        self._log = parts.log
+    def __init__(self, shared: Shared, moves: Moves, losses: Losses) -> None:
+        self._store = shared.store
+        self._reader = shared.reader
+        self._catalog = shared.catalog
+        self._moves = moves
+        self._losses = losses
+        self._options = shared.options
+        self._log = shared.log
 
     def duties(self) -> list[Duty]:
         """Every duty, each to be run by a loop of its own."""

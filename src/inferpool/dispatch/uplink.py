@@ -10,7 +10,6 @@ from typing import Final, TypeAlias, assert_never
 
 import msgspec
 
-from inferpool.core.clock import Jitter
 from inferpool.core.errors import Code
 from inferpool.core.failpoints import reach
 from inferpool.core.ids import TaskId
@@ -18,17 +17,13 @@ from inferpool.core.lifecycle import HELD, Status
 from inferpool.core.stream import Verdict as SeqVerdict
 from inferpool.core.stream import judge_seq, pack_chunks
 from inferpool.core.task import Fault, TaskRow
-from inferpool.dispatch.backlog import Backlog
-from inferpool.dispatch.catalog import Catalog
-from inferpool.dispatch.feed import Feed
 from inferpool.dispatch.judge import End, end_of_failure, end_of_result, end_of_stop
 from inferpool.dispatch.live import LiveSession
-from inferpool.dispatch.options import DispatchOptions
-from inferpool.dispatch.pace import Pace
 from inferpool.dispatch.scheduler import Scheduler
+from inferpool.dispatch.shared import Shared
 from inferpool.dispatch.slots import Held, HeldState
 from inferpool.dispatch.strand import Head, Outcome, Strand
-from inferpool.store.protocol import Completion, Failure, Retry, Settlement, Spoken, Store, StoreReader, Verdict
+from inferpool.store.protocol import Completion, Failure, Retry, Settlement, Spoken, Verdict
 from inferpool.wire.sessions import (
     Chunk,
     Event,
@@ -45,20 +40,6 @@ from inferpool.wire.sessions import (
 Key: TypeAlias = tuple[TaskId, int]
 
 _REFUSING: Final = frozenset({Verdict.STALE, Verdict.CANCELLED, Verdict.UNKNOWN})
-
-
-class UplinkParts(msgspec.Struct, frozen=True, kw_only=True):
-    """What the uplink works with."""
-
-    store: Store
-    reader: StoreReader
-    catalog: Catalog
-    backlog: Backlog
-    feed: Feed
-    scheduler: Scheduler
-    pace: Pace
-    options: DispatchOptions
-    jitter: Jitter
 
 
 class _Batch:
@@ -84,8 +65,9 @@ class _Batch:
 class Uplink:
     """Takes batches of events, in order."""
 
-    def __init__(self, parts: UplinkParts) -> None:
-        self._parts = parts
+    def __init__(self, shared: Shared, scheduler: Scheduler) -> None:
+        self._shared = shared
+        self._scheduler = scheduler
 
     async def take(self, session: LiveSession, events: list[Event]) -> list[RefusedEvent]:
         """Take a batch; returns what was refused once everything else is durable."""
@@ -137,7 +119,7 @@ class Uplink:
                 continue
             key = (TaskId(event.task_id), event.attempt)
             if key not in held and key not in reasons:
-                row = await self._parts.reader.row(key[0])
+                row = await self._shared.reader.row(key[0])
                 if row is not None and _is_held(row, session, key):
                     self._hold(session, row)
                 else:
@@ -146,7 +128,7 @@ class Uplink:
         return reasons
 
     def _hold(self, session: LiveSession, row: TaskRow) -> None:
-        strand = self._parts.feed.strand(row.id)
+        strand = self._shared.feed.strand(row.id)
         strand.begin(row.attempt)
         llm_name = row.claimed_llm or ""
         held = Held(row.id, row.attempt, llm_name, session.engine_of(llm_name), strand)
@@ -169,15 +151,15 @@ class Uplink:
         elif verdict is SeqVerdict.ACCEPT and key not in batch.refused:
             strand.add(event.data)
             batch.touched[strand] = None
-            if strand.size > self._parts.options.stream_bytes:
+            if strand.size > self._shared.options.stream_bytes:
                 self._too_long(batch, held)
 
     def _too_long(self, batch: _Batch, held: Held) -> None:
-        limit = self._parts.options.stream_bytes
+        limit = self._shared.options.stream_bytes
         fault = Fault(Code.TOO_LARGE, f"the answer is longer than {limit} bytes, the limit of a stream")
         spoken = Spoken(held.task_id, held.attempt, batch.session.id)
         self._submit(batch, held, Failure(spoken=spoken, fault=fault))
-        self._parts.scheduler.stop(batch.session, held, "stale")
+        self._scheduler.stop(batch.session, held, "stale")
 
     def _started(self, batch: _Batch, event: Started) -> None:
         key = (TaskId(event.task_id), event.attempt)
@@ -187,7 +169,7 @@ class Uplink:
         elif held.strand.attempt == event.attempt and held.strand.head is None:
             held.strand.head = Head(event.status, event.content_type)
             batch.touched[held.strand] = None
-            self._parts.store.start(Spoken(key[0], key[1], batch.session.id))
+            self._shared.store.start(Spoken(key[0], key[1], batch.session.id))
 
     def _result(self, batch: _Batch, event: Result) -> None:
         key = (TaskId(event.task_id), event.attempt)
@@ -202,12 +184,12 @@ class Uplink:
                 return
             chunks = pack_chunks(held.strand.chunks)
         spoken = Spoken(key[0], key[1], batch.session.id)
-        self._submit(batch, held, end_of_result(spoken, event, self._parts.jitter.random(), chunks), key)
+        self._submit(batch, held, end_of_result(spoken, event, self._shared.jitter.random(), chunks), key)
 
     def _failed(self, batch: _Batch, event: Failed) -> None:
         key = (TaskId(event.task_id), event.attempt)
         spoken = Spoken(key[0], key[1], batch.session.id)
-        end = end_of_failure(spoken, event, self._parts.jitter.random())
+        end = end_of_failure(spoken, event, self._shared.jitter.random())
         self._submit(batch, batch.session.held.get(key), end, key)
 
     def _stopped(self, batch: _Batch, event: Stopped) -> None:
@@ -216,24 +198,24 @@ class Uplink:
         if held is None:
             return
         if held.state is HeldState.STOPPING:
-            self._parts.scheduler.free(batch.session, held)
+            self._scheduler.free(batch.session, held)
             return
         spoken = Spoken(key[0], key[1], batch.session.id)
-        self._submit(batch, held, end_of_stop(spoken, event, self._parts.jitter.random()), key)
+        self._submit(batch, held, end_of_stop(spoken, event, self._shared.jitter.random()), key)
 
     def _returned(self, batch: _Batch, event: Returned) -> None:
         key = (TaskId(event.task_id), event.attempt)
         held = batch.session.held.get(key)
-        future = self._parts.store.give_back(Spoken(key[0], key[1], batch.session.id))
+        future = self._shared.store.give_back(Spoken(key[0], key[1], batch.session.id))
         if held is not None:
-            future.add_done_callback(partial(self._parts.scheduler.given_back, batch.session, held))
+            future.add_done_callback(partial(self._scheduler.given_back, batch.session, held))
         batch.ends.append((key, future))
 
     # ---- ends ----------------------------------------------------------------------------------------------------
 
     def _submit(self, batch: _Batch, held: Held | None, end: End, key: Key | None = None) -> None:
         """Hand the end to the store; its consequences follow the commit."""
-        store = self._parts.store
+        store = self._shared.store
         if isinstance(end, Completion):
             future = store.complete(end)
         elif isinstance(end, Retry):
@@ -252,19 +234,19 @@ class Uplink:
         if settlement.verdict is Verdict.DONE:
             self._publish(end, settlement, held)
         if held is not None and held.state is not HeldState.FREED:
-            self._parts.scheduler.free(session, held)
+            self._scheduler.free(session, held)
 
     def _publish(self, end: End, settlement: Settlement, held: Held | None) -> None:
         status = settlement.status
         if status is Status.PENDING:
-            self._parts.scheduler.came_back(settlement)
+            self._scheduler.came_back(settlement)
         elif status is not None:
             fault = None if isinstance(end, Completion) else end.fault
             outcome = Outcome(status=status, attempt=end.spoken.attempt, answer=end.answer, fault=fault)
-            self._parts.feed.end(end.spoken.task_id, outcome)
+            self._shared.feed.end(end.spoken.task_id, outcome)
         if isinstance(end, Completion) and held is not None and held.flow is not None:
-            self._parts.backlog.spent(*held.flow, end.usage)
-            self._parts.pace.ran(held.flow[0], asyncio.get_running_loop().time() - held.since)
+            self._shared.backlog.spent(*held.flow, end.usage)
+            self._shared.pace.ran(held.flow[0], asyncio.get_running_loop().time() - held.since)
 
     # ---- llms ----------------------------------------------------------------------------------------------------
 
@@ -273,12 +255,12 @@ class Uplink:
         llm = session.llms.get(event.llm_name)
         if llm is None:
             return
-        await self._parts.store.set_llm_status(session.id, session.epoch, event.llm_name, event.status, event.slots)
+        await self._shared.store.set_llm_status(session.id, session.epoch, event.llm_name, event.status, event.slots)
         if session.gone:
             return
         session.change(msgspec.structs.replace(llm, status=event.status, slots=event.slots))
-        self._parts.catalog.publish(session.llms.values(), session.id)
-        self._parts.scheduler.kick_session(session)
+        self._shared.catalog.publish(session.llms.values(), session.id)
+        self._scheduler.kick_session(session)
 
 
 def _is_held(row: TaskRow, session: LiveSession, key: Key) -> bool:

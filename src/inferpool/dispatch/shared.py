@@ -1,0 +1,33 @@
+"""What every part of dispatch works with, handed over as one value."""
+
+from collections.abc import Callable
+
+import msgspec
+
+from inferpool.core.clock import Jitter
+from inferpool.core.ids import NewId, ServerId
+from inferpool.dispatch.background import Background, Log
+from inferpool.dispatch.backlog import Backlog
+from inferpool.dispatch.catalog import Catalog
+from inferpool.dispatch.feed import Feed
+from inferpool.dispatch.options import DispatchOptions
+from inferpool.dispatch.pace import Pace
+from inferpool.store.protocol import Store, StoreReader
+
+
+class Shared(msgspec.Struct, frozen=True, kw_only=True):
+    """The store, the server's memory, what comes from outside."""
+
+    store: Store
+    reader: StoreReader
+    options: DispatchOptions
+    server_id: ServerId
+    new_id: NewId
+    new_secret: Callable[[], str]
+    jitter: Jitter
+    log: Log
+    background: Background
+    catalog: Catalog
+    backlog: Backlog
+    feed: Feed
+    pace: Pace
