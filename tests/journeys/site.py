@@ -156,7 +156,7 @@ class Site:
         self.ledger.unsure.remove(request)
         if (task_id := reply.headers.get("Inferpool-Task-Id")) is not None:
             self.ledger.accept(task_id, request)
-            if reply.status == 200:
+            if reply.status == 200 and not fields.get("stream"):
                 self.ledger.answers[task_id] = body
         return reply.status, body
 
