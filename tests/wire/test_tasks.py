@@ -10,17 +10,14 @@ from inferpool.core.errors import Code, InvalidRequest
 from inferpool.core.ids import SessionId, TaskId
 from inferpool.core.lanes import PriorityClass
 from inferpool.core.lifecycle import Ending, Status
-from inferpool.core.stream import Place
 from inferpool.core.task import Attempt, Fault, QueueMode, StoredTask, TaskRow, Usage
 from inferpool.wire.tasks import (
-    EndSeen,
     InferenceTask,
     Line,
     frame_end,
     frame_numbered,
     frame_reset,
     from_rfc3339,
-    read_event_id,
     read_new_task,
     show_attempt,
     show_row,
@@ -252,15 +249,3 @@ def test_a_reset_names_the_attempt_that_begins() -> None:
 
 def test_the_end_has_its_status_for_a_name() -> None:
     assert frame_end(Status.COMPLETED, 1, b"{\n}") == b"event: completed\nid: 1-end\ndata: {\ndata: }\n\n"
-
-
-@pytest.mark.parametrize(("text", "seen"), [("1-0", Place(1, 0)), (" 12-345 ", Place(12, 345)), ("3-end", EndSeen(3))])
-def test_a_last_event_id_names_a_place_or_an_end(text: str, seen: Place | EndSeen) -> None:
-    assert read_event_id(text) == seen
-
-
-@pytest.mark.parametrize("text", ["", "1", "1-", "-1", "a-1", "1-END", "1-1-1", "1-1 x", "1" * 10 + "-1"])
-def test_any_other_last_event_id_is_refused(text: str) -> None:
-    with pytest.raises(InvalidRequest) as caught:
-        read_event_id(text)
-    assert caught.value.param == "Last-Event-ID"

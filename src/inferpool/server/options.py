@@ -9,7 +9,7 @@ class ServerOptions(msgspec.Struct, frozen=True, kw_only=True):
     host: str = "127.0.0.1"
     port: int = 8010
     """0: any free one."""
-    max_body_bytes: int = 64 * 2**20
+    max_body_bytes: int = 32 * 2**20
     """A longer body is answered 413 before it is read."""
     headers_wait_s: float = 15.0
     """How long a stream withholds its headers for the engine's status."""

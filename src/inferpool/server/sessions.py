@@ -21,6 +21,9 @@ from inferpool.wire.sessions import EPOCH_HEADER, SECRET_HEADER, EventsReply, Re
 _SECRET: Final = SECRET_HEADER.lower().encode()
 _EPOCH: Final = EPOCH_HEADER.lower().encode()
 
+BATCH_LIMIT: Final = 256 * 2**20
+"""Bytes of what a worker sends at once: an engine's answer may be longer than a caller's request."""
+
 _encode: Final = msgspec.json.Encoder().encode
 _decode_registration: Final = msgspec.json.Decoder(RegisterRequest).decode
 _NOTHING_REFUSED: Final = _encode(EventsReply())
@@ -35,7 +38,7 @@ _decode_protocol: Final = msgspec.json.Decoder(_Spoken).decode
 
 async def register(site: Site, request: Request) -> Reply:
     """Take a worker in under a new epoch."""
-    asked = _read_registration(await request.body(site.options.max_body_bytes))
+    asked = _read_registration(await request.body(BATCH_LIMIT))
     secret = request.headers.get(_SECRET)
     told = None if secret is None else secret.decode("latin-1")
     reply = await site.dispatch.desk.register(asked, told, request.owner)
@@ -64,7 +67,7 @@ def _check_protocol(body: bytes) -> None:
 async def events(site: Site, request: Request) -> Reply:
     """Take an ordered batch of a worker's events."""
     who = _credentials(request)
-    body = await request.body(site.options.max_body_bytes)
+    body = await request.body(BATCH_LIMIT)
     try:
         batch = decode_events(body) if body else []
     except (msgspec.DecodeError, RecursionError) as error:

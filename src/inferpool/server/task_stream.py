@@ -6,7 +6,7 @@ import msgspec
 
 from inferpool.core.ids import TaskId
 from inferpool.core.lifecycle import TERMINAL
-from inferpool.core.stream import Place
+from inferpool.core.stream import parse_event_id
 from inferpool.core.task import StoredTask
 from inferpool.dispatch.strand import Chunks, Ended, Outcome, Restarted
 from inferpool.server.inference_tasks import find
@@ -15,10 +15,7 @@ from inferpool.server.pump import pump
 from inferpool.server.query import Query, path_id
 from inferpool.server.request import EVENT_STREAM, Reply, Request
 from inferpool.server.site import Site
-from inferpool.wire.tasks import EndSeen, frame_end, frame_numbered, frame_reset, read_event_id, show_row, show_task
-
-_ALL_SEEN: Final = 2**31
-"""A place behind every chunk of an attempt whose end was seen."""
+from inferpool.wire.tasks import frame_end, frame_numbered, frame_reset, show_row, show_task
 
 _encode: Final = msgspec.json.Encoder().encode
 
@@ -28,12 +25,10 @@ async def stream(site: Site, request: Request) -> Reply | None:
     task_id = TaskId(path_id(request, "task_id", "task"))
     Query(request)
     told = request.headers.get(b"last-event-id")
-    last = None if not told else read_event_id(told.decode("latin-1"))
+    last = parse_event_id(told.decode("latin-1").strip()) if told else None
     stored = await find(site, request, task_id)
-    if isinstance(last, EndSeen):
-        if stored.row.status in TERMINAL and stored.row.attempt == last.attempt:
-            return Reply(status=204)  # nothing more will come: an EventSource stops at this
-        last = Place(last.attempt, _ALL_SEEN)
+    if last is not None and last.ended and stored.row.status in TERMINAL and stored.row.attempt == last.attempt:
+        return Reply(status=204)  # nothing more will come: an EventSource stops at this
     watcher = await site.dispatch.feed.watch(task_id, last)
     try:
         with Presence(request):

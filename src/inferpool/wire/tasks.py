@@ -16,7 +16,7 @@ from inferpool.core.clock import DAY, SECOND, Micros
 from inferpool.core.errors import Code, InvalidRequest
 from inferpool.core.lanes import PriorityClass
 from inferpool.core.lifecycle import Status
-from inferpool.core.stream import Place
+from inferpool.core.stream import END_SEQ, Place
 from inferpool.core.task import EXPIRES_IN, MAX_TRIES, MAX_TRIES_LIMIT, Attempt, Fault, StoredTask, TaskRow, Usage
 from inferpool.wire.problems import malformed
 from inferpool.wire.sse import data_frame
@@ -279,24 +279,6 @@ def tries_of(new: NewTaskRequest) -> int:
 # ---- the native stream ------------------------------------------------------------------------------------------------
 
 
-class EndSeen(msgspec.Struct, frozen=True):
-    """A `Last-Event-ID` that names the end of this attempt."""
-
-    attempt: int
-
-
-_EVENT_ID: Final = re.compile(r"(\d{1,9})-(\d{1,9}|end)")
-
-
-def read_event_id(text: str) -> Place | EndSeen:
-    """What a watcher saw last. Raises `InvalidRequest` for an id that no stream of ours has."""
-    match = _EVENT_ID.fullmatch(text.strip())
-    if match is None:
-        raise InvalidRequest("Last-Event-ID is ATTEMPT-SEQ or ATTEMPT-end", param="Last-Event-ID")
-    attempt = int(match[1])
-    return EndSeen(attempt) if match[2] == "end" else Place(attempt, int(match[2]))
-
-
 def frame_numbered(attempt: int, first_seq: int, payloads: Sequence[str]) -> bytes:
     """Chunks as server-sent events without a name, their id `ATTEMPT-SEQ`."""
     frames = [data_frame(text, event_id=f"{attempt}-{first_seq + place}") for place, text in enumerate(payloads)]
@@ -305,9 +287,9 @@ def frame_numbered(attempt: int, first_seq: int, payloads: Sequence[str]) -> byt
 
 def frame_reset(attempt: int) -> bytes:
     """All that was seen is void: this attempt begins at 1."""
-    return data_frame(f'{{"attempt":{attempt}}}', "reset", f"{attempt}-0")
+    return data_frame(f'{{"attempt":{attempt}}}', "reset", Place(attempt, 0).event_id())
 
 
 def frame_end(status: Status, attempt: int, body: bytes) -> bytes:
     """The terminal event; `body` is the row as JSON."""
-    return data_frame(body.decode(), status.value, f"{attempt}-end")
+    return data_frame(body.decode(), status.value, Place(attempt, END_SEQ).event_id())
