@@ -1,0 +1,79 @@
+"""The cable between a worker and its server, which a journey can cut."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Final
+
+_PIECE: Final = 64 * 1024
+
+
+class Cable:
+    """Carries TCP connections to the server. While it is cut, none stands and none can be made."""
+
+    def __init__(self, target_url: str) -> None:
+        host, _, port = target_url.removeprefix("http://").rpartition(":")
+        self._target = (host, int(port))
+        self._whole = True
+        self._ends: set[asyncio.StreamWriter] = set()
+        self._carriers: set[asyncio.Task[None]] = set()
+        self._server: asyncio.Server | None = None
+
+    async def plug_in(self) -> str:
+        """Listen; the address to give the worker."""
+        self._server = await asyncio.start_server(self._accept, "127.0.0.1", 0)
+        return f"http://127.0.0.1:{self._server.sockets[0].getsockname()[1]}"
+
+    def cut(self) -> None:
+        """Reset every connection, refuse new ones."""
+        self._whole = False
+        for end in self._ends:
+            end.transport.abort()
+
+    def mend(self) -> None:
+        """Carry new connections again."""
+        self._whole = True
+
+    async def unplug(self) -> None:
+        """Cut it for good."""
+        self.cut()
+        if self._server is not None:
+            self._server.close()
+        await asyncio.gather(*self._carriers, return_exceptions=True)
+
+    def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        carrier = asyncio.ensure_future(self._carry(reader, writer))
+        self._carriers.add(carrier)
+        carrier.add_done_callback(self._carriers.discard)
+
+    async def _carry(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if not self._whole:
+            writer.transport.abort()
+            return
+        far_reader, far_writer = await asyncio.open_connection(*self._target)
+        ends = {writer, far_writer}
+        self._ends |= ends
+        ways = [asyncio.ensure_future(_pump(reader, far_writer)), asyncio.ensure_future(_pump(far_reader, writer))]
+        try:
+            await asyncio.wait(ways, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            self._ends -= ends
+            for end in ends:
+                end.close()
+            await asyncio.gather(*ways, return_exceptions=True)
+
+
+async def _pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    while piece := await reader.read(_PIECE):
+        writer.write(piece)
+        await writer.drain()
+
+
+@asynccontextmanager
+async def cable_to(target_url: str) -> AsyncIterator[tuple[Cable, str]]:
+    """A cable to the server with the address of its near end."""
+    cable = Cable(target_url)
+    try:
+        yield cable, await cable.plug_in()
+    finally:
+        await cable.unplug()

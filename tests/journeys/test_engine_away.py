@@ -1,0 +1,59 @@
+"""The engine is away: that is said, then taken up again by itself when it is back."""
+
+import asyncio
+
+import pytest
+
+from tests.journeys.processes import PATIENCE_S
+from tests.journeys.site import POOL, Site
+
+pytestmark = [pytest.mark.anyio, pytest.mark.journey]
+
+
+async def llm_is(site: Site, status: str) -> None:
+    """Until the server has heard this of the worker's llm."""
+    async with asyncio.timeout(PATIENCE_S):
+        while site.rows("SELECT status FROM llms WHERE name = ?", f"{POOL}@box") != [(status,)]:
+            await site.ask("GET", "/api/v1/llms")
+
+
+async def test_an_engine_that_goes_away_is_said_and_taken_up_again_when_it_is_back(site: Site) -> None:
+    await asyncio.gather(site.start_engine(), site.start_server())
+    worker = await site.start_worker(probe_s="0.2")
+    broken = await site.enqueue("say 3 words gate late")
+    await site.engine_waits("waiting")
+    assert site.engine is not None
+    await site.engine.kill()
+    await worker.says("waiting for the engine")
+    await llm_is(site, "inactive")
+    waiting = await site.enqueue("say 4 words")
+    assert site.standing(waiting) == ("pending", 0, 0)
+
+    heard = len(worker.lines)
+    await site.start_engine()
+    await worker.says("the engine serves models", after=heard)
+    await llm_is(site, "active")
+    await site.open_gate("late")
+    row = await site.ended(broken)
+    assert (row["status"], row["attempt"], row["tries"]) == ("completed", 2, 1)
+    row = await site.ended(waiting)
+    assert (row["status"], row["attempt"], row["tries"]) == ("completed", 1, 0)
+    assert [one["ending"] for one in await site.attempts(broken)] == ["retried", "completed"]
+    await site.conclude()
+
+
+async def test_an_engine_that_is_down_at_the_start_is_waited_for(site: Site) -> None:
+    engine, _ = await asyncio.gather(site.start_engine(), site.start_server())
+    await engine.kill()  # its address is known now
+    worker = await site.start_worker(probe_s="0.2")
+    await worker.says("waiting for the engine")
+    status, answer = await site.ask("GET", "/v1/models")
+    assert (status, answer["data"]) == (200, [])
+
+    heard = len(worker.lines)
+    await site.start_engine()
+    await worker.says("the engine serves models", after=heard)
+    await llm_is(site, "active")
+    row = await site.ended(await site.enqueue("say 3 words"))
+    assert (row["status"], row["attempt"], row["tries"]) == ("completed", 1, 0)
+    await site.conclude()
