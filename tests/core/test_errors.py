@@ -88,3 +88,11 @@ def test_a_failed_task_has_the_code_of_its_row() -> None:
     assert (raised.code, raised.message, raised.task_id) == (Code.WORKER_LOST, "lost", "t")
     assert InferpoolError.code is Code.INTERNAL
     assert errors.ProtocolBroken.code is Code.PROTOCOL_BROKEN
+
+
+def test_what_is_hidden_reads_like_what_is_not_there_but_is_known_as_a_refusal() -> None:
+    hidden, absent = errors.NotFound.unseen("there is no task 7"), errors.NotFound("there is no task 7")
+    assert (hidden.code, hidden.message, hidden.param) == (absent.code, absent.message, absent.param)
+    assert (hidden.denied, absent.denied) == (True, False)
+    assert errors.Forbidden("no").denied
+    assert errors.Unauthenticated("no").denied

@@ -29,6 +29,7 @@ The codes are those of spec section 2. `wire/problems.py` turns them into HTTP; 
 """
 
 from enum import StrEnum
+from typing import Self
 
 from inferpool.core.ids import TaskId
 
@@ -70,6 +71,8 @@ class InferpoolError(Exception):
     """The root: a stable code, a sentence that says what to do, the field at fault."""
 
     code: Code = Code.INTERNAL
+    denied = False
+    """A right was missing, not the thing: the audit keeps it."""
 
     def __init__(self, message: str, param: str | None = None) -> None:
         super().__init__(message)
@@ -91,18 +94,27 @@ class Unauthenticated(RequestError):
     """No valid token came with the request."""
 
     code = Code.UNAUTHENTICATED
+    denied = True
 
 
 class Forbidden(RequestError):
     """The asker may see this but not do it, or the session's secret is wrong."""
 
     code = Code.FORBIDDEN
+    denied = True
 
 
 class NotFound(RequestError):
-    """There is no such thing, or the asker may not see it."""
+    """There is no such thing, or the asker may not see it (then `denied`): nobody can tell the two apart."""
 
     code = Code.NOT_FOUND
+
+    @classmethod
+    def unseen(cls, message: str, param: str | None = None) -> Self:
+        """The thing is there, but not for the asker."""
+        error = cls(message, param)
+        error.denied = True
+        return error
 
 
 class ModelNotFound(NotFound):

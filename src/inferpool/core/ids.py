@@ -10,6 +10,7 @@ from typing import NewType, TypeAlias
 TaskId = NewType("TaskId", str)
 SessionId = NewType("SessionId", str)
 ServerId = NewType("ServerId", str)
+TokenId = NewType("TokenId", str)
 BatchId = NewType("BatchId", str)
 """One claim statement's mark on the rows that it took (`claim_batch`)."""
 
