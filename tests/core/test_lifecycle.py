@@ -32,6 +32,7 @@ GRID: dict[Status, dict[Verb, Status | None]] = {
         Verb.ADOPT: Status.CLAIMED,
         Verb.CANCEL: Status.CANCELLED,
         Verb.EXPIRE: Status.ERROR,
+        Verb.UNSERVED: Status.ERROR,
     },
     Status.CLAIMED: {
         Verb.START: Status.RUNNING,
@@ -81,7 +82,9 @@ def lost(*, tries: int, counted: bool) -> Standing:
 
 def able(status: Status, verb: Verb) -> Standing:
     """A row in that state for which nothing but the state can refuse the verb."""
-    return lost(tries=1, counted=True) if verb is Verb.ADOPT and status in PENDING else standing(status)
+    if verb is Verb.ADOPT and status in PENDING:
+        return lost(tries=1, counted=True)
+    return standing(status, patient=verb is not Verb.UNSERVED)
 
 
 def speaker(verb: Verb) -> Act:
@@ -264,6 +267,12 @@ def test_a_cancel_forgets_who_lost_the_task() -> None:
 def test_a_task_that_its_worker_may_still_deliver_does_not_expire() -> None:
     with pytest.raises(Refused):
         advance(lost(tries=1, counted=True), Verb.EXPIRE, Act())
+
+
+def test_only_a_call_that_would_not_queue_ends_unserved() -> None:
+    with pytest.raises(Refused):
+        advance(standing(Status.PENDING), Verb.UNSERVED, Act())
+    assert after(standing(Status.PENDING, patient=False), Verb.UNSERVED, Act()).status is Status.ERROR
 
 
 def test_a_task_in_its_back_off_expires() -> None:

@@ -72,11 +72,12 @@ _VERBS = (
     Verb.REVERT,
     Verb.ADOPT,
     Verb.EXPIRE,
+    Verb.UNSERVED,
     Verb.REPLAY,
 )
 _SOMEBODY = SessionId("somebody")
 """A session that claims a row which is cancelled in the same commit: the row no longer names it."""
-_FOLLOWING = (Verb.CLAIM, Verb.CANCEL, Verb.EXPIRE)
+_FOLLOWING = (Verb.CLAIM, Verb.CANCEL, Verb.EXPIRE, Verb.UNSERVED)
 
 
 class Laws:

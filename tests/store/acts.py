@@ -158,6 +158,10 @@ async def _say_expire(cast: Cast, _: Line) -> Said:
     return cast.task_id in [moved.task_id for moved in await cast.rig.store.expire(100)]
 
 
+async def _say_unserved(cast: Cast, _: Line) -> Said:
+    return cast.task_id in [moved.task_id for moved in await cast.rig.store.end_unserved(100)]
+
+
 async def _say_replay(cast: Cast, _: Line) -> Said:
     try:
         await cast.rig.store.replay(cast.task_id, 9.0, HOUR)
@@ -185,6 +189,7 @@ DO: Mapping[Verb, Callable[[Cast, Line], Awaitable[Said]]] = {
     Verb.GIVE_BACK: _say_give_back,
     Verb.CANCEL: _say_cancel,
     Verb.EXPIRE: _say_expire,
+    Verb.UNSERVED: _say_unserved,
     Verb.REPLAY: _say_replay,
     Verb.DELETE: _say_delete,
 }

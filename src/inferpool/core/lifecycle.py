@@ -43,6 +43,8 @@ class Verb(StrEnum):
     GIVE_BACK = "give_back"
     CANCEL = "cancel"
     EXPIRE = "expire"
+    UNSERVED = "unserved"
+    """A `live` or `never` call that waits again ends once no llm that could serve it is live (spec section 5)."""
     REPLAY = "replay"
     DELETE = "delete"
 
@@ -79,6 +81,7 @@ TRANSITIONS: Final[Mapping[Verb, Rule]] = {
     Verb.GIVE_BACK: Rule(HELD, Status.PENDING, fenced=True),
     Verb.CANCEL: Rule(PENDING | HELD, Status.CANCELLED),
     Verb.EXPIRE: Rule(PENDING, Status.ERROR),
+    Verb.UNSERVED: Rule(PENDING, Status.ERROR),
     Verb.REPLAY: Rule(frozenset({Status.ERROR, Status.CANCELLED}), Status.PENDING),
     Verb.DELETE: Rule(TERMINAL, None),
 }
@@ -161,6 +164,7 @@ _GUARDS: Final[Mapping[Verb, Callable[[Standing, Act], bool]]] = {
     Verb.CLAIM: lambda standing, act: standing.ready and act.session is not None,
     Verb.ADOPT: _may_adopt,
     Verb.EXPIRE: lambda standing, _: standing.lost_by is None,
+    Verb.UNSERVED: lambda standing, _: not standing.patient,
 }
 
 
@@ -258,6 +262,7 @@ _EFFECTS: Final[Mapping[Verb, Callable[[Standing, Act], Standing | None]]] = {
     Verb.GIVE_BACK: _give_back,
     Verb.CANCEL: _cancel,
     Verb.EXPIRE: _fail,
+    Verb.UNSERVED: _fail,
     Verb.REPLAY: _replay,
     Verb.DELETE: _delete,
 }

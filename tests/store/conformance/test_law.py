@@ -13,7 +13,7 @@ from tests.store.builders import Rig, standing_of
 pytestmark = pytest.mark.anyio
 
 SESSION_VERBS = [Verb.START, Verb.ADOPT, Verb.COMPLETE, Verb.FAIL, Verb.RETRY, Verb.GIVE_BACK]
-LONELY_VERBS = [Verb.CANCEL, Verb.EXPIRE, Verb.REPLAY, Verb.DELETE]
+LONELY_VERBS = [Verb.CANCEL, Verb.EXPIRE, Verb.UNSERVED, Verb.REPLAY, Verb.DELETE]
 SPEAKERS = ["right", "wrong", "lost"]
 
 CASES = [
