@@ -95,6 +95,14 @@ async def test_a_fresh_process_tries_again_above_the_stored_epoch(house: House) 
     assert epochs(house) == [1, 8]
 
 
+async def test_a_registered_process_whose_own_request_was_repeated_registers_above_it(house: House) -> None:
+    async with house.linked():
+        house.server.on_register = InTurn(accept, SessionReplaced("epoch 2 is not above 2", epoch=2))
+        house.server.cut_channel()
+        await house.until_linked(2)
+    assert epochs(house) == [1, 2, 3]
+
+
 async def test_a_registered_process_ends_when_its_registration_is_replaced(house: House) -> None:
     life = asyncio.create_task(house.worker().run())
     await house.until_linked()

@@ -67,7 +67,9 @@ class Registration:
         try:
             reply = await self._server.register(request, self._state.secret)
         except SessionReplaced as error:
-            if self._registered:
+            # The very epoch that was sent: something on the way repeated the request, the other copy was accepted. (Were it
+            # another process, one of the two will find a higher epoch stored.)
+            if self._registered and error.epoch > epoch:
                 raise
             self._state.raise_epoch(error.epoch)
             self._say(f"epoch {request.epoch} is used up, {error.epoch} was stored")
