@@ -67,11 +67,6 @@ class Inbox:
                 raise TransportError(f"{self._request.url}: {self.broken}")
             await self._next(self._request.timeout_s)
 
-    @property
-    def watched(self) -> bool:
-        """Whether this end notices by itself that nothing comes any more."""
-        return self._request.silence_s is not None
-
     async def read(self) -> bytes:
         return b"".join([part async for part in self])
 

@@ -206,7 +206,7 @@ class _Break:
 
 
 class _Cut:
-    """The line is cut: nothing arrives any more; each end notices by itself, or not at all."""
+    """The line is cut: nothing arrives any more; each end notices by itself, some late."""
 
     def __init__(self, network: Network, link: Link) -> None:
         self._network = network

@@ -31,7 +31,7 @@ class Weather(msgspec.Struct, frozen=True, kw_only=True):
     late: float = 0.0
     cut: float = 0.0
     half_open: float = 0.0
-    """Of a cut: that a side does not notice by itself at all."""
+    """Of a cut: that a side does not notice for up to a minute."""
     cut_after_s: float = 20.0
     """At most this long after the connection was made."""
     latency_s: float = 0.005
