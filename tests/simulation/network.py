@@ -219,13 +219,14 @@ class _Cut:
             return
         outlet.deaf = True
         network.trace.note("network", f"a connection of {link.client.name} is cut")
-        quiet = network.weather.half_open
-        if network.chance.random() >= quiet or not link.inbox.watched:
-            network.later(
-                network.chance.choice((0.001, network.chance.uniform(0.0, 5.0))), _Failure(link, "cut").happen
-            )
-        unnoticed_s = 60.0 if network.chance.random() < quiet else network.chance.choice((0.001, 5.0))
-        network.later(network.chance.uniform(0.0, unnoticed_s), outlet.disconnect)
+        network.later(self._unnoticed_s(), _Failure(link, "cut").happen)
+        network.later(self._unnoticed_s(), outlet.disconnect)
+
+    def _unnoticed_s(self) -> float:
+        """How long an end believes in a dead connection: until its system's probes go unanswered, at the most."""
+        chance = self._network.chance
+        half_open = chance.random() < self._network.weather.half_open
+        return chance.uniform(0.0, 60.0) if half_open else chance.choice((0.001, chance.uniform(0.0, 5.0)))
 
 
 class MemoryTransport:
