@@ -24,10 +24,17 @@ class Program:
         ]
 
     @classmethod
-    async def start(cls, name: str, *arguments: str, environment: Mapping[str, str], folder: Path) -> "Program":
+    async def start(
+        cls,
+        name: str,
+        *arguments: str,
+        environment: Mapping[str, str],
+        folder: Path,
+        interpreter: str = sys.executable,
+    ) -> "Program":
         """Start `python -m …` in `folder`."""
         process = await asyncio.create_subprocess_exec(
-            sys.executable,
+            interpreter,
             *arguments,
             cwd=folder,
             env={**os.environ, **environment},

@@ -17,6 +17,7 @@ from inferpool.store.sqlite_connection import connect_reader
 from tests.journeys.ledger import Ledger
 from tests.journeys.processes import PATIENCE_S, Program
 
+ROOT: Final = Path(__file__).parents[2]
 POOL: Final = "words"
 """The scripted engine's model, hence the pool."""
 QUICK: Final = {
@@ -58,22 +59,27 @@ class Site:
 
     async def start_engine(self) -> Program:
         """The scripted engine: on a free port at first, on the same one ever after. It answers when this returns."""
-        root = str(Path(__file__).parents[2])
-        program = await Program.start(
-            "engine",
-            "-m",
-            "tests.engines.scripted",
-            "--port",
-            self.engine_url.rpartition(":")[2] or "0",
-            "--model",
-            POOL,
-            environment={"PYTHONPATH": root},
-            folder=self.folder,
+        port = self.engine_url.rpartition(":")[2] or "0"
+        arguments = ("-m", "tests.engines.scripted", "--port", port, "--model", POOL)
+        environment = {"PYTHONPATH": str(ROOT)}
+        return await self._answering(
+            await Program.start("engine", *arguments, environment=environment, folder=self.folder)
         )
-        self._programs.append(program)
-        line = await program.says("engine ready at ")
-        self.engine, self.engine_url = program, line.rpartition(" ")[2].removesuffix("/v1")
-        return program
+
+    async def start_real_engine(self, interpreter: Path) -> Program:
+        """The engine of `examples/`, under an interpreter that has its packages. It answers when this returns."""
+        script = str(ROOT / "examples" / "engine.py")
+        return await self._answering(
+            await Program.start(
+                "engine", script, "--port", "0", environment={}, folder=self.folder, interpreter=str(interpreter)
+            )
+        )
+
+    async def _answering(self, engine: Program) -> Program:
+        self._programs.append(engine)
+        line = await engine.says("engine ready at ")
+        self.engine, self.engine_url = engine, line.rpartition(" ")[2].removesuffix("/v1")
+        return engine
 
     async def start_server(self, **settings: str) -> Program:
         """The server: on a free port at first, on the same one ever after. It answers when this returns."""
