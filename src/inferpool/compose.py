@@ -5,6 +5,7 @@ Everything below is handed these from here, so that the same code runs in a simu
 
 import asyncio
 import contextlib
+import gc
 import random
 import secrets
 import signal
