@@ -135,6 +135,7 @@ class Worker:
         self.llm = f"qwen@{name}"
         self.id = SessionId(new_id())
         self.server_id = server_id
+        self.subject = "local"
         self.epoch = 0
 
     def registration(
@@ -150,7 +151,7 @@ class Worker:
             secret_hash=f"hash of {self.id}",
             epoch=self.epoch + 1,
             server_id=self.server_id,
-            subject="local",
+            subject=self.subject,
             worker_name=self.name,
             worker_version="0.1.0",
             labels={"gpu": "none"},

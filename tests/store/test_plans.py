@@ -59,6 +59,10 @@ HOT = {
     "forgotten_sessions": "SEARCH sessions USING INDEX sessions_inactive (inactive_at<?)",
     "llms_of_session": "SEARCH llms USING INDEX llms_of_session (session_id=?)",
     "quiet_llms": "SEARCH llms USING INDEX llms_of_session (session_id=?)",
+    "valid_token": "SEARCH tokens USING INDEX sqlite_autoindex_tokens_2 (hash=?)",
+    "lapsed_tokens": "SEARCH tokens USING INDEX tokens_revoked (revoked_at>?)",
+    "audit": "SEARCH audit USING PRIMARY KEY (id>? AND id<?)",
+    "delete_audit": "SEARCH audit USING COVERING INDEX audit_at (at<?)",
 }
 """Each statement with the step of its plan that finds its rows."""
 

@@ -32,6 +32,7 @@ from inferpool.core.task import (
     Usage,
 )
 from inferpool.core.turns import Turns
+from inferpool.store.access_protocol import AccessReader, AccessStore
 
 
 class Verdict(StrEnum):
@@ -272,7 +273,7 @@ class Upkeep(Protocol):
         ...
 
 
-class Store(TaskStore, SessionStore, Upkeep, Protocol):
+class Store(TaskStore, SessionStore, Upkeep, AccessStore, Protocol):
     """Every change of a row."""
 
 
@@ -302,7 +303,7 @@ class TaskFilter(msgspec.Struct, frozen=True, kw_only=True):
     to_us: Micros | None = None
 
 
-class StoreReader(Protocol):
+class StoreReader(AccessReader, Protocol):
     """Looks at rows; never waits for a writer."""
 
     async def task(self, task_id: TaskId) -> StoredTask | None: ...
@@ -329,7 +330,7 @@ class StoreReader(Protocol):
 
     async def llm(self, name: str) -> Llm | None: ...
 
-    async def sessions(self, before: SessionId | None, limit: int) -> list[Session]: ...
+    async def sessions(self, before: SessionId | None, limit: int, subject: str | None = None) -> list[Session]: ...
 
     async def session(self, session_id: SessionId) -> Session | None: ...
 

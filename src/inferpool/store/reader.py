@@ -6,21 +6,28 @@ from typing import Final, TypeVar
 
 import msgspec
 
-from inferpool.core.ids import SessionId, TaskId
+from inferpool.core.access import AuditEntry, Token
+from inferpool.core.clock import Micros
+from inferpool.core.ids import SessionId, TaskId, TokenId
 from inferpool.core.llm import Llm
 from inferpool.core.session import Session
 from inferpool.core.task import Attempt, PendingTask, StoredTask, TaskRow
+from inferpool.store.access_protocol import AuditFilter
 from inferpool.store.connection import Connection, Row, Value
 from inferpool.store.migrate import check_release
 from inferpool.store.protocol import TaskFilter
 from inferpool.store.rows import (
+    ANY_TOKEN,
     APPLIED_MIGRATIONS,
     ATTEMPTS,
+    AUDIT,
     CHUNKS,
     CLOCKS,
+    LAPSED_TOKENS,
     LLMS,
     ONE_LLM,
     ONE_SESSION,
+    ONE_TOKEN,
     PENDING,
     POSITION,
     ROW,
@@ -29,6 +36,8 @@ from inferpool.store.rows import (
     TASK,
     TASKS,
     TASKS_OF_OWNER,
+    TOKENS,
+    VALID_TOKEN,
     WAITING_LANE,
 )
 from inferpool.store.runners import Runner
@@ -57,11 +66,52 @@ class Desk:
             self.busy -= 1
 
 
-class SqlReader:
-    """The reader over one or more connections; each read goes to the one with the least to do."""
+class _Desks:
+    """One or more reading connections; each read goes to the one with the least to do."""
 
     def __init__(self, desks: Sequence[Desk]) -> None:
         self._desks = desks
+
+    async def _read(self, statement: Statement[T], parameters: Row) -> list[T]:
+        return await self._desk().read(statement, [parameters])
+
+    def _desk(self) -> Desk:
+        return min(self._desks, key=_busy)
+
+
+class _AccessReads(_Desks):
+    """Looks at tokens with the audit."""
+
+    async def tokens(self, before: TokenId | None, limit: int) -> list[Token]:
+        """Newest first."""
+        return await self._read(TOKENS, (before or _BEYOND, limit))
+
+    async def token(self, token_id: TokenId) -> Token | None:
+        """One by its id."""
+        return _first(await self._read(ONE_TOKEN, (token_id,)))
+
+    async def valid_token(self, token_hash: str) -> Token | None:
+        """One by its hash, while it lets in."""
+        return _first(await self._read(VALID_TOKEN, (token_hash,)))
+
+    async def any_token(self) -> bool:
+        """Whether one was ever made."""
+        return bool(await self._read(ANY_TOKEN, ()))
+
+    async def lapsed_tokens(self, age: Micros) -> list[TokenId]:
+        """Those that ceased to let in within the last `age`."""
+        return [one.token_id for one in await self._read(LAPSED_TOKENS, (age, age))]
+
+    async def audit(self, which: AuditFilter, before: str | None, limit: int) -> list[AuditEntry]:
+        """Newest first."""
+        start = before or _BEYOND
+        given = (which.subject, which.outcome, which.from_us, which.to_us)
+        conditions = [value for condition in given for value in (condition, condition)]
+        return await self._read(AUDIT, (start, start, *conditions, limit))
+
+
+class SqlReader(_AccessReads):
+    """`protocol.StoreReader` over named statements."""
 
     async def task(self, task_id: TaskId) -> StoredTask | None:
         """The task with its bodies."""
@@ -105,9 +155,9 @@ class SqlReader:
         """One by its name."""
         return _first(await self._read(ONE_LLM, (name,)))
 
-    async def sessions(self, before: SessionId | None, limit: int) -> list[Session]:
-        """Newest first."""
-        return await self._read(SESSIONS, (before or _BEYOND, limit))
+    async def sessions(self, before: SessionId | None, limit: int, subject: str | None = None) -> list[Session]:
+        """Newest first; those of one subject, if it is given."""
+        return await self._read(SESSIONS, (before or _BEYOND, subject, subject, limit))
 
     async def session(self, session_id: SessionId) -> Session | None:
         """One by its id."""
@@ -135,12 +185,6 @@ class SqlReader:
         """Raises `StoreUnavailable` when this is no store, or one for newer releases."""
         applied = await self._read(APPLIED_MIGRATIONS, ())
         check_release([one.oldest_release for one in applied], release)
-
-    async def _read(self, statement: Statement[T], parameters: Row) -> list[T]:
-        return await self._desk().read(statement, [parameters])
-
-    def _desk(self) -> Desk:
-        return min(self._desks, key=_busy)
 
 
 def _busy(desk: Desk) -> int:

@@ -4,8 +4,9 @@ from typing import Final
 
 import msgspec
 
+from inferpool.core.access import AuditEntry, Token
 from inferpool.core.clock import Micros
-from inferpool.core.ids import ServerId, SessionId, TaskId
+from inferpool.core.ids import ServerId, SessionId, TaskId, TokenId
 from inferpool.core.lanes import PriorityClass
 from inferpool.core.lifecycle import Ending, Status
 from inferpool.core.llm import Llm
@@ -139,6 +140,18 @@ class Lane(msgspec.Struct, frozen=True):
     lane: str
 
 
+class TokenName(msgspec.Struct, frozen=True):
+    """A token's id alone."""
+
+    token_id: TokenId
+
+
+class AuditName(msgspec.Struct, frozen=True):
+    """The id of a line of the audit alone."""
+
+    id: str
+
+
 class Applied(msgspec.Struct, frozen=True):
     """A migration that the schema has had."""
 
@@ -149,6 +162,7 @@ class Applied(msgspec.Struct, frozen=True):
 
 
 _LLM_JSON: Final = ("endpoints", "extra")
+_TOKEN_JSON: Final = ("llms", "pools")
 
 NOW: Final = Statement("now", Now)
 APPLIED_MIGRATIONS: Final = Statement("applied_migrations", Applied)
@@ -200,3 +214,13 @@ SECRET_HASH: Final = Statement("secret_hash", SecretHash)
 CLOCKS: Final = Statement("clocks", LaneClock)
 PENDING: Final = Statement("pending", PendingTask)
 WAITING_LANE: Final = Statement("waiting_lane", Lane)
+
+CREATE_TOKEN: Final = Statement("create_token", Token, json=_TOKEN_JSON)
+REVOKE_TOKEN: Final = Statement("revoke_token", Token, json=_TOKEN_JSON)
+TOKENS: Final = Statement("tokens", Token, json=_TOKEN_JSON)
+ONE_TOKEN: Final = Statement("token", Token, json=_TOKEN_JSON)
+VALID_TOKEN: Final = Statement("valid_token", Token, json=_TOKEN_JSON)
+ANY_TOKEN: Final = Statement("any_token", TokenName)
+LAPSED_TOKENS: Final = Statement("lapsed_tokens", TokenName)
+AUDIT: Final = Statement("audit", AuditEntry)
+DELETE_AUDIT: Final = Statement("delete_audit", AuditName)

@@ -2,6 +2,7 @@
 
 from typing import NamedTuple
 
+from inferpool.core.access import LOCAL
 from inferpool.core.clock import Micros
 from inferpool.core.errors import Forbidden, NameInUse, SessionInactive, SessionReplaced
 from inferpool.core.ids import ServerId, SessionId
@@ -117,7 +118,8 @@ async def _spoken_by(
 def _check_known(session: LockedSession, wish: Registration) -> None:
     if session.secret_hash != wish.secret_hash:
         raise Forbidden("the session's secret is wrong")
-    if session.subject != wish.subject:
+    # Who registered while the server was open had no subject yet: the secret proves that it is the same worker.
+    if session.subject not in {wish.subject, LOCAL}:
         raise Forbidden("the session belongs to another subject")
     if wish.epoch <= session.epoch:
         raise SessionReplaced(f"the session registered already with epoch {session.epoch}", session.epoch)

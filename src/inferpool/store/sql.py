@@ -5,12 +5,13 @@ from collections.abc import Callable, Coroutine, Sequence
 from functools import partial
 from typing import TypeVar
 
+from inferpool.core.access import AuditEntry, NewToken, Token
 from inferpool.core.clock import Micros
-from inferpool.core.ids import ServerId, SessionId, TaskId
+from inferpool.core.ids import ServerId, SessionId, TaskId, TokenId
 from inferpool.core.llm import LlmStatus
 from inferpool.core.session import Registration
 from inferpool.core.task import ClaimedTask, ClaimFor, HeldTask, NewTask
-from inferpool.store import claims, sweeps, tasks
+from inferpool.store import claims, sweeps, tasks, tokens
 from inferpool.store import sessions as session_verbs
 from inferpool.store.connection import Connection, Row
 from inferpool.store.operations import Complete, Enqueue, Fail, GiveBack, Single, Start, TryAgain
@@ -117,7 +118,31 @@ class _SessionVerbs(_TaskVerbs):
         await self._alone(partial(session_verbs.beat, server_id=server_id, heard=list(sessions)))
 
 
-class SqlStore(_SessionVerbs):
+class _AccessVerbs(_SessionVerbs):
+    """What happens to tokens, what the audit keeps."""
+
+    async def create_token(self, token: NewToken) -> Token:
+        """See `access_protocol.AccessStore`."""
+        return await self._writer.submit(Single(partial(tokens.create, token=token), alone=False))
+
+    async def revoke_token(self, token_id: TokenId) -> Token:
+        """See `access_protocol.AccessStore`."""
+        return await self._writer.submit(Single(partial(tokens.revoke, token_id=token_id), alone=False))
+
+    async def use_tokens(self, used: Sequence[tuple[TokenId, Micros]]) -> None:
+        """See `access_protocol.AccessStore`."""
+        await self._writer.submit(Single(partial(tokens.use, used=used), alone=False))
+
+    async def write_audit(self, entries: Sequence[AuditEntry]) -> None:
+        """See `access_protocol.AccessStore`."""
+        await self._writer.submit(Single(partial(tokens.write_audit, entries=entries), alone=False))
+
+    async def delete_audit(self, age: Micros, limit: int) -> int:
+        """See `access_protocol.AccessStore`."""
+        return await self._alone(partial(tokens.delete_audit, age=age, limit=limit))
+
+
+class SqlStore(_AccessVerbs):
     """`protocol.Store` over a writer. A server without a heartbeat for `dead_after` is dead."""
 
     async def make_ready(self, limit: int) -> list[Moved]:

@@ -197,6 +197,12 @@ async def test_sessions_are_listed_newest_first_a_page_at_a_time(rig: Rig) -> No
     one = await rig.reader.session(newest[0])
     assert one is not None
     assert (await rig.reader.sessions(None, 1)) == [one]
+    other = Worker(rig, "d")
+    other.subject = "ann"
+    await other.register()
+    assert [session.id for session in await rig.reader.sessions(None, 10, "ann")] == [other.id]
+    assert [session.id for session in await rig.reader.sessions(None, 10, "local")] == newest
+    assert await rig.reader.sessions(None, 10, "bob") == []
     assert "hash" not in repr(msgspec.to_builtins(one))
 
 

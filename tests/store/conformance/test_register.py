@@ -82,12 +82,26 @@ async def test_two_processes_of_one_session_cannot_take_the_same_epoch(rig: Rig)
 
 @pytest.mark.parametrize("change", [{"secret_hash": "guessed"}, {"subject": "mallory"}])
 async def test_a_known_session_needs_its_own_secret_with_its_subject(rig: Rig, change: dict[str, str]) -> None:
-    worker = await registered(rig)
+    worker = Worker(rig)
+    worker.subject = "ann"
+    await worker.register()
     before = await rig.reader.session(worker.id)
     with pytest.raises(Forbidden):
         await rig.store.register(msgspec.structs.replace(worker.registration(), **change))
     assert await rig.reader.session(worker.id) == before
     assert await rig.reader.secret_hash(worker.id) == f"hash of {worker.id}"
+
+
+async def test_a_session_of_the_open_time_passes_to_the_subject_whose_worker_shows_its_secret(rig: Rig) -> None:
+    worker = await registered(rig)
+    worker.subject = "ann"
+    await worker.register()
+    session = await rig.reader.session(worker.id)
+    assert session is not None
+    assert (session.subject, session.epoch) == ("ann", 2)
+    worker.subject = "mallory"
+    with pytest.raises(Forbidden, match="another subject"):
+        await worker.register()
 
 
 async def test_a_name_of_another_active_session_is_in_use(rig: Rig) -> None:

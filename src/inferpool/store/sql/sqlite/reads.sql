@@ -87,7 +87,7 @@ SELECT
     id, epoch, active, leaving, server_id, subject, worker_name, worker_version, labels, created_at, registered_at,
     seen_at, inactive_at
 FROM sessions
-WHERE id < ?
+WHERE id < ? AND (? IS NULL OR subject = ?)
 ORDER BY id DESC
 LIMIT ?
 

@@ -23,7 +23,7 @@ INSERT INTO sessions (
 )
 VALUES (?, ?, 1, 0, ?, ?, ?, ?, ?, ?, ?, ?, NULL, ?)
 ON CONFLICT (id) DO UPDATE
-SET epoch = excluded.epoch, active = 1, leaving = 0, server_id = excluded.server_id,
+SET epoch = excluded.epoch, active = 1, leaving = 0, server_id = excluded.server_id, subject = excluded.subject,
     worker_name = excluded.worker_name, worker_version = excluded.worker_version, labels = excluded.labels,
     registered_at = excluded.registered_at, seen_at = excluded.seen_at, inactive_at = NULL
 
