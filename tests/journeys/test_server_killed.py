@@ -143,3 +143,18 @@ async def test_killed_after_a_results_commit_its_repeat_changes_nothing(site: Si
     assert await endings(site, str(task_id)) == [("completed", False)]
     assert len(await site.engine_calls()) == 2
     await site.conclude()
+
+
+async def test_killed_between_a_registration_and_its_answer_the_worker_registers_above_it(site: Site) -> None:
+    await asyncio.gather(site.start_engine(), site.start_server(failpoint="register.after_commit"))
+    worker = await site.start_worker(linked=False)
+    await stopped(site)
+    assert site.rows("SELECT epoch, active FROM sessions") == [(1, 1)]
+    await site.kill_server()
+    await site.start_server()
+    await worker.says("linked to the server")
+    [(epoch, active)] = site.rows("SELECT epoch, active FROM sessions")
+    assert isinstance(epoch, int)
+    assert (epoch > 1, active) == (True, 1)
+    await site.ended(await site.enqueue("say 3 words"))
+    await site.conclude()
