@@ -12,17 +12,16 @@ for flag, kind in (("database", str), ("sql", Path), ("half", int), ("seconds", 
     parser.add_argument(f"--{flag}", type=kind, required=True)
 options = parser.parse_args()
 texts = "".join((options.sql / name).read_text() for name in ("connection.sql", "enqueue.sql", "endings.sql"))
-say = {
-    n: re.sub("--.*", "", text) for n, text in re.findall(r"-- name: (\w+)\n(.*?)(?=-- name: |\Z)", texts, re.DOTALL)
-}
+named = re.findall(r"-- name: (\w+)\n(.*?)(?=-- name: |\Z)", texts, re.DOTALL)
+say = {name: re.sub("--.*", "", text) for name, text in named}
 database = sqlite3.connect(options.database, isolation_level=None)
 for name in ("page_size", "auto_vacuum", "journal_mode", "synchronous", "cache_size"):
     database.execute(say[name]).fetchall()
 if not database.execute("SELECT name FROM sqlite_schema").fetchall():
-    database.executescript((options.sql / "migrations" / "0001_tasks.sql").read_text())
+    for path in sorted((options.sql / "migrations").glob("*.sql")):
+        database.executescript(path.read_text())
 body, answer, held, calls = b"x" * 1011, b"y" * 1026, list[str](), 0
-start = time.time_ns() // 1000
-began, spent = time.perf_counter(), time.process_time()
+start, began, spent = time.time_ns() // 1000, time.perf_counter(), time.process_time()
 while (seconds := time.perf_counter() - began) < options.seconds:
     now = time.time_ns() // 1000
     new = [f"{start:020}-{number:015}" for number in range(calls, calls + options.half)]
