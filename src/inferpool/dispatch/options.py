@@ -40,6 +40,7 @@ class DispatchOptions(msgspec.Struct, frozen=True, kw_only=True):
     keep_tasks: Micros = 7 * DAY
     keep_chunks: Micros = HOUR
     keep_keys: Micros = DAY
+    keep_audit: Micros = 90 * DAY
     queue_tasks: int = 1_000_000
     """Pending tasks that the queue holds at most."""
     queue_bytes: int = 50 * 10**9

@@ -5,7 +5,7 @@ here, a second late at most.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 
 from inferpool.core.errors import InferpoolError
 from inferpool.dispatch.background import Log
@@ -18,13 +18,21 @@ from inferpool.dispatch.slots import Held, HeldState
 
 
 class Poll:
-    """One loop, one tick a second."""
+    """One loop, one tick a second; `more` are duties of others that are due as often."""
 
-    def __init__(self, shared: Shared, scheduler: Scheduler, moves: Moves, losses: Losses) -> None:
+    def __init__(
+        self,
+        shared: Shared,
+        scheduler: Scheduler,
+        moves: Moves,
+        losses: Losses,
+        more: Sequence[Callable[[], Awaitable[None]]] = (),
+    ) -> None:
         self._shared = shared
         self._scheduler = scheduler
         self._moves = moves
         self._losses = losses
+        self._duties = (self._rows, self._graces, self._slots, self._clocks, *more)
         self._started_at = 0.0
 
     async def run(self) -> None:
@@ -36,7 +44,7 @@ class Poll:
 
     async def tick(self) -> None:
         """All prompt duties once."""
-        for duty in (self._rows, self._graces, self._slots, self._clocks):
+        for duty in self._duties:
             await _guard(duty, self._shared.log)
 
     async def _rows(self) -> None:

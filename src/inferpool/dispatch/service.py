@@ -1,17 +1,22 @@
 """Dispatch as a whole: its parts joined, one start, one stop."""
 
 import asyncio
+import contextlib
 from collections.abc import Callable
 
 import msgspec
 
 from inferpool.core.clock import Clock, Jitter
+from inferpool.core.errors import InferpoolError
 from inferpool.core.ids import NewId, ServerId
+from inferpool.dispatch.access import Access, Makers
+from inferpool.dispatch.audit import Trail
 from inferpool.dispatch.background import Background, Log
 from inferpool.dispatch.backlog import Backlog
 from inferpool.dispatch.catalog import Catalog
 from inferpool.dispatch.feed import Feed
 from inferpool.dispatch.intake import Intake
+from inferpool.dispatch.line import Queue
 from inferpool.dispatch.losses import Losses
 from inferpool.dispatch.moves import Moves
 from inferpool.dispatch.options import DispatchOptions
@@ -48,6 +53,7 @@ class Dispatch:
         self.feed = Feed(reader)
         self.pace = Pace(self.catalog)
         self.backlog = Backlog(options)
+        self.queue = Queue(reader, self.backlog, self.pace)
         self.background = Background(parts.log)
         shared = Shared(
             store=store,
@@ -70,7 +76,9 @@ class Dispatch:
         self.losses = Losses(shared, moves)
         self.intake = Intake(shared, self.scheduler, moves)
         self.desk = SessionDesk(shared, self.scheduler, moves, self.losses, Uplink(shared, self.scheduler))
-        self.poll = Poll(shared, self.scheduler, moves, self.losses)
+        self.access = Access(store, reader, Makers(parts.clock, parts.new_id, parts.new_secret))
+        self.trail = Trail(store, parts.clock, parts.new_id)
+        self.poll = Poll(shared, self.scheduler, moves, self.losses, [self.access.refresh, self.trail.flush])
         self.heartbeat = Heartbeat(shared)
         self.sweeps = Sweeps(shared, moves, self.losses)
 
@@ -81,6 +89,7 @@ class Dispatch:
 
     async def open(self) -> None:
         """Read back what memory needs, start the loops; ready afterwards."""
+        await self.access.recall()
         await self.heartbeat.beat()
         await self.catalog.recall(self.reader)
         await self.backlog.recall(self.reader)
@@ -110,3 +119,5 @@ class Dispatch:
             if session.channel is not None:
                 session.channel.close()
         await self.background.close()
+        with contextlib.suppress(InferpoolError):  # the store is gone: nobody is left to be told
+            await self.trail.flush()

@@ -38,6 +38,7 @@ class Sweeps:
             Duty("ended tasks", self._ended_tasks),
             Duty("stored chunks", self._stored_chunks),
             Duty("idempotency keys", self._keys),
+            Duty("audit", self._audit),
         ]
 
     async def run(self, duty: Duty) -> None:
@@ -80,3 +81,6 @@ class Sweeps:
 
     async def _keys(self) -> int:
         return await self._store.delete_keys(self._options.keep_keys, self._options.sweep_limit)
+
+    async def _audit(self) -> int:
+        return await self._store.delete_audit(self._options.keep_audit, self._options.sweep_limit)

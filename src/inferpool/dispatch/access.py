@@ -1,0 +1,149 @@
+"""The tokens as this server knows them: who is let in, as whom."""
+
+import hashlib
+from collections.abc import Callable
+
+import msgspec
+
+from inferpool.core.access import TOKEN_PREFIX, Caller, Limits, NewToken, Role, Token
+from inferpool.core.clock import DAY, MINUTE, Clock, Micros
+from inferpool.core.errors import InferpoolError
+from inferpool.core.ids import NewId, TokenId
+from inferpool.store.access_protocol import AccessReader, AccessStore
+
+
+class Wish(msgspec.Struct, frozen=True, kw_only=True):
+    """A token as it is asked for."""
+
+    subject: str
+    role: Role
+    limits: Limits = Limits()
+    expires_in: Micros | None = None
+
+
+class MadeToken(msgspec.Struct, frozen=True):
+    """A new token with its text, which is told this once."""
+
+    token: Token
+    text: str
+
+
+class Makers(msgspec.Struct, frozen=True):
+    """What comes from outside: the present, identity, 256 random bits as text."""
+
+    clock: Clock
+    new_id: NewId
+    new_secret: Callable[[], str]
+
+
+class _Known:
+    """A token that let in, with the day on which it did last."""
+
+    __slots__ = ("caller", "day", "id")
+
+    def __init__(self, token: Token) -> None:
+        self.id = token.id
+        self.caller = token.caller
+        self.day = token.last_used
+
+
+class Access:
+    """Remembers the tokens that let in; a look at the store each second forgets those that no longer do.
+
+    While no token was ever made the server is `open`: it has one local user. It never becomes open again.
+    """
+
+    def __init__(self, store: AccessStore, reader: AccessReader, makers: Makers) -> None:
+        self.open = True
+        self._store = store
+        self._reader = reader
+        self._makers = makers
+        self._known: dict[str, _Known] = {}
+        self._hashes: dict[TokenId, str] = {}
+        self._used: dict[TokenId, Micros] = {}
+        self._looked_at = makers.clock.now_us()
+        self._day = _day_of(self._looked_at)
+
+    async def recall(self) -> None:
+        """Read whether there are tokens: before anybody is let in."""
+        self.open = not await self._reader.any_token()
+
+    def known(self, token: bytes) -> Caller | None:
+        """Whom a token stands for that has let in before; the hot path."""
+        known = self._known.get(hashlib.sha256(token).hexdigest())
+        if known is None:
+            return None
+        if known.day != self._day:
+            known.day = self._used[known.id] = self._day
+        return known.caller
+
+    async def find(self, token: bytes) -> Caller | None:
+        """Whom a token stands for, as the store knows; None: it lets nobody in."""
+        token_hash = _hash(token)
+        stored = await self._reader.valid_token(token_hash)
+        if stored is None:
+            return None
+        self._known[token_hash] = _Known(stored)
+        self._hashes[stored.id] = token_hash
+        return self.known(token)
+
+    async def create(self, wish: Wish) -> MadeToken:
+        """Make a token; the first one closes an open server."""
+        text = TOKEN_PREFIX + self._makers.new_secret()
+        new = NewToken(
+            id=TokenId(self._makers.new_id()),
+            hash=_hash(text.encode()),
+            subject=wish.subject,
+            role=wish.role,
+            limits=wish.limits,
+            expires_in=wish.expires_in,
+        )
+        token = await self._store.create_token(new)
+        self.open = False
+        return MadeToken(token, text)
+
+    async def revoke(self, token_id: TokenId) -> Token:
+        """End a token: here at once, at other servers within a second. Raises `NotFound`."""
+        token = await self._store.revoke_token(token_id)
+        self._forget(token_id)
+        return token
+
+    async def refresh(self) -> None:
+        """Each second: forget what was revoked elsewhere or has expired, write down the days of use.
+
+        When the store cannot tell, all is forgotten: it must be asked again before it lets anybody in.
+        """
+        try:
+            await self._refresh()
+        except InferpoolError:
+            self._known.clear()
+            self._hashes.clear()
+            raise
+
+    async def _refresh(self) -> None:
+        now = self._makers.clock.now_us()
+        age = MINUTE + max(0, now - self._looked_at)  # a process may have been asleep
+        self._day = _day_of(now)
+        if self.open:
+            await self.recall()
+        elif self._known:
+            for token_id in await self._reader.lapsed_tokens(age):
+                self._forget(token_id)
+        self._looked_at = now
+        if self._used:
+            used, self._used = self._used, {}
+            await self._store.use_tokens(list(used.items()))
+
+    def _forget(self, token_id: TokenId) -> None:
+        token_hash = self._hashes.pop(token_id, None)
+        if token_hash is not None:
+            self._known.pop(token_hash, None)
+
+
+def _hash(token: bytes) -> str:
+    return hashlib.sha256(token).hexdigest()
+
+
+def _day_of(now: Micros) -> Micros:
+    """The day's first microsecond, UTC."""
+    return now - now % DAY
