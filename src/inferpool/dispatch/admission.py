@@ -3,7 +3,8 @@
 import re
 from typing import Final
 
-from inferpool.core.errors import InvalidRequest, ProtocolUnsupported
+from inferpool.core.access import Limits
+from inferpool.core.errors import Forbidden, InvalidRequest, ProtocolUnsupported
 from inferpool.core.llm import NAME_LIMIT
 from inferpool.core.session import PROTOCOL, LlmOffer
 from inferpool.wire.sessions import RegisterRequest
@@ -38,6 +39,18 @@ def check_registration(request: RegisterRequest, secret: str | None) -> None:
         raise InvalidRequest(f"`holding` lists at most {HOLDING_LIMIT} attempts", param="holding")
     _check_name(request.worker.name, "worker.name")
     _check_llms(request.llms)
+
+
+def check_limits(request: RegisterRequest, limits: Limits) -> None:
+    """Raises `Forbidden` for an llm that the worker's token may not publish."""
+    for number, llm in enumerate(request.llms):
+        pool = llm.pool_name or llm.name
+        if not limits.lets_publish(llm.name, pool, llm.tier):
+            raise Forbidden(
+                f"this token may not publish {llm.name!r} in the pool {pool!r}"
+                f"{' with a tier' if llm.tier else ''}: it is limited to other llms or pools",
+                param=f"llms[{number}].name",
+            )
 
 
 def _check_identity(session_id: str, secret: str | None) -> None:

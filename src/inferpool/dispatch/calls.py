@@ -2,6 +2,7 @@
 
 import msgspec
 
+from inferpool.core.access import NO_LIMITS, Limits
 from inferpool.core.clock import Micros
 from inferpool.core.ids import TaskId
 from inferpool.core.lifecycle import Status
@@ -24,6 +25,8 @@ class Call(msgspec.Struct, frozen=True, kw_only=True):
     pin: bool = False
     metadata: dict[str, str] = {}
     agent: str | None = None
+    limits: Limits = NO_LIMITS
+    """What the caller's token is bound to."""
     idempotency_key: str | None = None
     expires_in: Micros = EXPIRES_IN
     max_tries: int = MAX_TRIES

@@ -6,6 +6,7 @@ from typing import Final
 
 import msgspec
 
+from inferpool.core.access import NO_LIMITS, Limits
 from inferpool.core.clock import Micros
 from inferpool.core.errors import InvalidRequest, ModelNotFound, NotFound
 from inferpool.core.ids import SessionId
@@ -93,12 +94,31 @@ class Catalog:
         """Every lane that a live session serves."""
         return list(self._serving)
 
-    def route(self, model: str, mode: QueueMode, *, pin: bool) -> Routing:
+    def route(self, model: str, mode: QueueMode, *, pin: bool, limits: Limits = NO_LIMITS) -> Routing:
         """The lane of a call that names `model`.
 
         Raises `InvalidRequest` for an impossible name, `NotFound` for a pin on no llm, `ModelNotFound` for a name that
-        nobody ever published.
+        nobody ever published. What lies outside the caller's limits is as unknown as that; an llm within them whose
+        pool is not takes the call itself.
         """
+        if not limits:
+            return self._route(model, mode, pin=pin)
+        llm = self._llms.get(model)
+        if llm is not None and model in limits.llms and llm.pool not in limits.pools:
+            return self._to_llm(llm)
+        try:
+            routing = self._route(model, mode, pin=pin)
+        except NotFound as error:
+            raise type(error)(self._unknown(model, limits), param="model") from error
+        if not limits.covers(routing.lane, routing.pool_name):
+            kind = NotFound if pin else ModelNotFound
+            raise kind.unseen(self._unknown(model, limits), param="model")
+        return routing
+
+    def _unknown(self, model: str, limits: Limits) -> str:
+        return f"no llm or pool that this token may call is named {model!r}{self._nearest(model, limits)}"
+
+    def _route(self, model: str, mode: QueueMode, *, pin: bool) -> Routing:
         if not model or len(model) > NAME_LIMIT + len(_TIER):
             raise InvalidRequest(f"`model` must be a name of 1 to {NAME_LIMIT} characters", param="model")
         llm = self._llms.get(model)
@@ -121,16 +141,19 @@ class Catalog:
     def _to_llm(self, llm: Llm) -> Routing:
         return Routing(lane=llm_lane(llm.name), pool_name=llm.pool, llm_name=llm.name, model=llm.name)
 
-    def _nearest(self, model: str) -> str:
-        names = sorted({*self._llms, *self._pools})
+    def _nearest(self, model: str, limits: Limits = NO_LIMITS) -> str:
+        names = sorted(limits.llms & self._llms.keys() | limits.pools if limits else {*self._llms, *self._pools})
         close = difflib.get_close_matches(model, names, n=3, cutoff=0.4) or names[:3]
         return f"; did you mean {', '.join(repr(name) for name in close)}?" if close else "; no model is published yet"
 
-    def models(self) -> list[ModelEntry]:
-        """Pools by name, then the other llms; those without a live llm are left out."""
-        awake = {name: llm for name, llm in self._llms.items() if llm.status is not LlmStatus.INACTIVE}
+    def models(self, limits: Limits = NO_LIMITS) -> list[ModelEntry]:
+        """Pools by name, then the other llms; those without a live llm, or outside the limits, are left out."""
+        active = [llm for llm in self._llms.values() if llm.status is not LlmStatus.INACTIVE]
+        awake = {llm.name: llm for llm in active if limits.sees(llm.name, llm.pool)}
         pools: dict[str, Micros] = {}
         for llm in awake.values():
+            if limits and llm.pool not in limits.pools:
+                continue
             pools[llm.pool] = min(llm.created_at, pools.get(llm.pool, llm.created_at))
         others = sorted((name, llm.created_at) for name, llm in awake.items() if name not in pools)
         return [

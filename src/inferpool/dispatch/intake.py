@@ -35,7 +35,7 @@ class Intake:
         if not self.accepting:
             raise ShuttingDown("this server is shutting down; ask another, or again in a moment")
         shared = self._shared
-        routing = shared.catalog.route(call.model, call.mode, pin=call.pin)
+        routing = shared.catalog.route(call.model, call.mode, pin=call.pin, limits=call.limits)
         slot = self._scheduler.slot_for(routing.lane, call.endpoint)
         self._check_mode(call, routing, slot is not None)
         if slot is None:
@@ -147,8 +147,10 @@ class Intake:
 
     async def _owned(self, task_id: TaskId, owner: str | None) -> TaskRow:
         row = await self._shared.reader.row(task_id)
-        if row is None or (owner is not None and row.owner != owner):
+        if row is None:
             raise NotFound(f"there is no task {task_id}")
+        if owner not in {None, row.owner}:
+            raise NotFound.unseen(f"there is no task {task_id}")
         return row
 
     async def cancel(self, task_id: TaskId, owner: str | None) -> TaskRow:

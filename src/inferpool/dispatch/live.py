@@ -2,6 +2,7 @@
 
 import asyncio
 
+from inferpool.core.access import LOCAL
 from inferpool.core.ids import SessionId, TaskId
 from inferpool.core.lanes import llm_lane, pool_lane, tier_lane
 from inferpool.core.llm import Llm
@@ -17,6 +18,8 @@ class LiveSession:
         self.id = session_id
         self.epoch = epoch
         self.secret_hash = secret_hash
+        self.subject = LOCAL
+        """Whom it belongs to."""
         self.llms: dict[str, Llm] = {}
         self.engines: dict[str, Engine] = {}
         self.held: dict[tuple[TaskId, int], Held] = {}

@@ -7,12 +7,13 @@ from functools import partial
 
 import msgspec
 
+from inferpool.core.access import NO_LIMITS, Limits
 from inferpool.core.errors import Forbidden, NotFound, SessionInactive, SessionReplaced
 from inferpool.core.failpoints import reach
 from inferpool.core.ids import SessionId, TaskId
 from inferpool.core.session import HeldAttempt, Registration
 from inferpool.core.task import HeldTask, StoredTask
-from inferpool.dispatch.admission import check_registration
+from inferpool.dispatch.admission import check_limits, check_registration
 from inferpool.dispatch.channel import Channel
 from inferpool.dispatch.live import LiveSession, lanes_of
 from inferpool.dispatch.losses import Losses
@@ -31,6 +32,8 @@ class Credentials(msgspec.Struct, frozen=True):
     session_id: SessionId
     secret: str
     epoch: int
+    only: str | None = None
+    """The subject whose sessions alone it may speak for; None: for any."""
 
 
 class SessionDesk:
@@ -46,12 +49,15 @@ class SessionDesk:
 
     # ---- registering ---------------------------------------------------------------------------------------------
 
-    async def register(self, request: RegisterRequest, secret: str | None, subject: str) -> RegisterReply:
+    async def register(
+        self, request: RegisterRequest, secret: str | None, subject: str, limits: Limits = NO_LIMITS
+    ) -> RegisterReply:
         """Take a worker in under a new epoch: the one way to become, or to be again, an active session.
 
         Raises `ProtocolUnsupported`, `InvalidRequest`, `Forbidden`, `SessionReplaced`, `NameInUse`.
         """
         check_registration(request, secret)
+        check_limits(request, limits)
         made = self._shared.new_secret() if request.session_id is None else None
         session_id = SessionId(request.session_id or self._shared.new_id())
         secret_hash = _hash(made or secret or "")
@@ -71,6 +77,7 @@ class SessionDesk:
                 self._refill(old)
         reach("register.after_commit")
         session = self._install(session_id, secret_hash, registered, request)
+        session.subject = subject
         self._shared.log.info(
             "session registered", session_id=session_id, epoch=session.epoch, worker=request.worker.name
         )
@@ -218,6 +225,8 @@ class SessionDesk:
         session = self._sessions.get(who.session_id)
         if session is None:
             raise SessionInactive("this server has no such active session: register (again)")
+        if who.only not in {None, session.subject}:
+            raise NotFound.unseen(f"there is no session {who.session_id}")
         if not hmac.compare_digest(session.secret_hash, _hash(who.secret)):
             raise Forbidden("this session id has another secret")
         if who.epoch != session.epoch:
@@ -242,7 +251,10 @@ class SessionDesk:
     # ---- leaving -------------------------------------------------------------------------------------------------
 
     async def leave(self, who: Credentials | SessionId) -> None:
-        """Begin the leave (repeatable): no new tasks; it ends when the channel closes. A bare id: an operator asks."""
+        """Begin the leave (repeatable): no new tasks; it ends when the channel closes.
+
+        A bare id: an operator asks, or the session's owner.
+        """
         if isinstance(who, Credentials):
             session = self.authenticate(who)
         else:
