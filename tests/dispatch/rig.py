@@ -36,6 +36,8 @@ from inferpool.wire.sessions import (
 from tests.store.stores import SettableClock, opened_sqlite
 
 SECRET = "a secret of a test session"
+PATIENCE_S = 10.0
+"""For what a test waits for: it comes at once, or it never comes."""
 OPTIONS = DispatchOptions(grace_s=0.0, poll_s=3600.0, beat_s=3600.0, sweep_s=3600.0)
 """Loops stand still: tests tick them by hand. A grace is over as soon as it began."""
 
@@ -174,13 +176,13 @@ class ScriptedWorker:
             self._arrived.set()
 
     async def _next(self, kind: type[Frame]) -> Frame:
-        while True:
-            for frame in self.frames:
-                if isinstance(frame, kind):
-                    self.frames.remove(frame)
-                    return frame
-            self._arrived.clear()
-            await self._arrived.wait()
+        async with asyncio.timeout(PATIENCE_S):
+            while not any(isinstance(frame, kind) for frame in self.frames):
+                self._arrived.clear()
+                await self._arrived.wait()
+        found = next(frame for frame in self.frames if isinstance(frame, kind))
+        self.frames.remove(found)
+        return found
 
     async def infer(self) -> Infer:
         """The next attempt that it is given."""

@@ -1,0 +1,142 @@
+"""The safeguards that nothing may lose unnoticed, each with the edit that removes it, the test that must then fail."""
+
+from typing import Final
+
+import msgspec
+
+_ENDINGS: Final = "store/sql/sqlite/endings.sql"
+_ENQUEUE: Final = "store/sql/sqlite/enqueue.sql"
+_SESSIONS: Final = "store/sql/sqlite/sessions.sql"
+_SWEEPS: Final = "store/sql/sqlite/sweeps.sql"
+
+_LAW: Final = "tests/store/conformance/test_law.py::test_the_store_does_to_a_row_what_the_law_does"
+_STANDS: Final = "WHERE id = ? AND status IN ('claimed', 'running') AND attempt = ? AND claimed_by = ?\n\n-- name: "
+_ANY_OLDER: Final = _STANDS.replace("attempt = ?", "attempt >= ?")
+_ANYBODY: Final = _STANDS.replace("claimed_by = ?", "? IS NOT NULL")
+
+
+class Edit(msgspec.Struct, frozen=True):
+    """Replaces the one place of a file, below `src/inferpool`, that reads `old`."""
+
+    path: str
+    old: str
+    new: str
+
+
+class Safeguard(msgspec.Struct, frozen=True):
+    """What is taken out, how, which test (a pytest id) is to notice."""
+
+    name: str
+    edits: tuple[Edit, ...]
+    test: str
+
+
+SAFEGUARDS: Final = (
+    Safeguard(
+        "the attempt in the compare-and-swap of complete",
+        (
+            Edit(_ENDINGS, f"{_STANDS}complete\n", f"{_ANY_OLDER}complete\n"),
+            Edit(_ENDINGS, f"{_STANDS}keep_chunks\n", f"{_ANY_OLDER}keep_chunks\n"),
+        ),
+        f"{_LAW}[sqlite-running-complete-right-1]",
+    ),
+    Safeguard(
+        "claimed_by in the compare-and-swap of complete",
+        (
+            Edit(_ENDINGS, f"{_STANDS}complete\n", f"{_ANYBODY}complete\n"),
+            Edit(_ENDINGS, f"{_STANDS}keep_chunks\n", f"{_ANYBODY}keep_chunks\n"),
+        ),
+        f"{_LAW}[sqlite-running-complete-wrong-0]",
+    ),
+    Safeguard(
+        "the epoch check of register",
+        (Edit("store/sessions.py", "if wish.epoch <= session.epoch:", "if wish.epoch < 0:"),),
+        "tests/store/conformance/test_register.py::test_only_a_higher_epoch_is_accepted",
+    ),
+    Safeguard(
+        "the epoch in the claimer's check",
+        (Edit(_ENQUEUE, "epoch = ? AND server_id = ? AND", "? > 0 AND server_id = ? AND"),),
+        "tests/store/conformance/test_claim.py::test_a_session_that_moved_claims_nothing",
+    ),
+    Safeguard(
+        "the server in the claimer's check",
+        (Edit(_ENQUEUE, "epoch = ? AND server_id = ? AND", "epoch = ? AND ? <> '' AND"),),
+        "tests/store/conformance/test_claim.py::test_a_session_that_moved_claims_nothing",
+    ),
+    Safeguard(
+        "the recheck of a session's age before it is lost",
+        (Edit(_SESSIONS, "active = 1 AND seen_at <= ?", "active = 1 AND ? IS NOT NULL"),),
+        "tests/store/conformance/test_sessions.py::test_a_heartbeat_saves_a_session_from_its_loss",
+    ),
+    Safeguard(
+        "no expiry of what a lost worker may still deliver",
+        (
+            Edit(_SWEEPS, "expires_at <= now_us() AND lost_by IS NULL", "expires_at <= now_us()"),
+            Edit(_SWEEPS, "now_us(), error_code = 'expired'", "now_us(), lost_by = NULL, error_code = 'expired'"),
+        ),
+        "tests/store/conformance/test_sweeps.py::test_a_task_that_its_lost_worker_may_still_deliver_does_not_expire",
+    ),
+    Safeguard(
+        "the try that adopt takes back",
+        (Edit(_SESSIONS, "tries = tries - (\n", "tries = tries - 0 * (\n"),),
+        "tests/store/conformance/test_holding.py::test_what_was_lost_meanwhile_is_adopted",
+    ),
+    Safeguard(
+        "the look-up of an idempotency key",
+        (Edit(_ENQUEUE, "AND idempotency_keys.created_at > ?", "AND idempotency_keys.created_at < -?"),),
+        "tests/store/conformance/test_enqueue.py::test_a_repeat_attaches_to_the_same_task",
+    ),
+    Safeguard(
+        "one idempotency key at a time in a batch",
+        (Edit("store/operations.py", '(task.id, f"key {task.owner} {key.key}")', "(task.id,)"),),
+        "tests/store/conformance/test_enqueue.py::test_a_repeat_that_races_its_first_makes_one_task",
+    ),
+    Safeguard(
+        "the lock file of the database",
+        (Edit("store/sqlite.py", "fcntl.LOCK_EX | fcntl.LOCK_NB", "fcntl.LOCK_SH | fcntl.LOCK_NB"),),
+        "tests/store/test_sqlite.py::test_a_second_server_is_told_that_the_file_is_in_use",
+    ),
+    Safeguard(
+        "the gap refusal of a result whose chunks are missing",
+        (Edit("dispatch/uplink.py", "if event.last_seq > have:", "if event.last_seq < 0:"),),
+        "tests/dispatch/test_streams.py::test_a_result_whose_chunks_are_missing_is_a_gap",
+    ),
+    Safeguard(
+        "the cancel frame for what was taken from a live session",
+        (
+            Edit(
+                "dispatch/scheduler.py",
+                "            held.why = why\n            self.send_cancel(session, held)\n",
+                "            held.why = why\n",
+            ),
+        ),
+        "tests/dispatch/test_streams.py::test_a_client_that_leaves_cancels_its_task_and_stops_the_engine",
+    ),
+    Safeguard(
+        "the worker's epoch on disk before it is used",
+        (
+            Edit(
+                "worker/state.py",
+                "return self.epoch if self.raise_epoch(self.epoch + 1) else None",
+                "self._stored = msgspec.structs.replace(self._stored, epoch=self.epoch + 1)\n        return self.epoch",
+            ),
+        ),
+        "tests/worker/test_registration.py::test_identity_and_epoch_are_on_disk_before_they_are_used",
+    ),
+    Safeguard(
+        "the outbox's disk copy of a result",
+        (
+            Edit(
+                "worker/shelf.py",
+                "self._disk.replace(_name(entry, _RESULT), _encode(shelved))",
+                "bool(_encode(shelved))",
+            ),
+        ),
+        "tests/worker/test_uplink.py::test_a_result_that_waits_is_on_disk_and_a_restarted_worker_delivers_it",
+    ),
+    Safeguard(
+        "the lock of the worker's folder",
+        (Edit("worker/disk.py", "fcntl.LOCK_EX | fcntl.LOCK_NB", "fcntl.LOCK_SH | fcntl.LOCK_NB"),),
+        "tests/worker/test_disk.py::test_a_second_process_on_the_folder_is_refused",
+    ),
+)
