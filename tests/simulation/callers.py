@@ -150,7 +150,7 @@ class Caller:
 
     async def follow(self, task_id: str, leaves: int = 0) -> NativeView:
         """Watch the native stream to its end, through every break; `leaves`: how often to break it oneself."""
-        view = NativeView(f"watcher of {self.name}", self.tag, self.shared.memory, self.shared.breach)
+        view = NativeView((self.name, self.tag), task_id, self.shared.memory, self.shared.breach)
         while view.end is None:
             try:
                 await self._watch_once(task_id, view, leave=leaves > 0)

@@ -36,6 +36,9 @@ class Moods(msgspec.Struct, frozen=True, kw_only=True):
 class Said(msgspec.Struct, frozen=True):
     """One answer: what a stream's chunks carried, or the whole body."""
 
+    engine: str
+    at_s: float
+    """When the engine began to answer."""
     tag: str
     payloads: list[str]
     body: bytes
@@ -103,6 +106,9 @@ class ScriptedEngine:
         self._count += 1
         return f"{self.name}-{self._count}"
 
+    def _remember(self, number: str, tag: str, payloads: list[str], body: bytes) -> None:
+        self.said[number] = Said(self.name, asyncio.get_running_loop().time(), tag, payloads, body)
+
     async def _whole(self, tag: str, send: Send) -> None:
         number = self._number()
         await asyncio.sleep(self._chance.uniform(0.0, self.moods.pause_s * 4))
@@ -117,7 +123,7 @@ class ScriptedEngine:
                 "usage": {"prompt_tokens": 3, "completion_tokens": 5, "total_tokens": 8},
             }
         ).encode()
-        self.said[number] = Said(tag, [], body)
+        self._remember(number, tag, [], body)
         await start(send, 200, b"application/json")
         await send(part(body, more=False))
 
@@ -125,7 +131,7 @@ class ScriptedEngine:
         number, tag = self._number(), str(asked["tag"])
         chance, moods = self._chance, self.moods
         payloads = self._payloads(number, tag)
-        self.said[number] = Said(tag, payloads, b"")
+        self._remember(number, tag, payloads, b"")
         fails_at = chance.randrange(1, len(payloads)) if chance.random() < moods.breaks_off + moods.silent else None
         await start(send, 200, b"text/event-stream")
         for place, payload in enumerate(payloads):

@@ -97,6 +97,8 @@ class Laws:
         self.seen: dict[str, int] = {}
         """How often each verb was seen: a run that never did one proves nothing of it."""
         self.broken: list[str] = []
+        self.claimed_s: dict[tuple[str, int], float] = {}
+        """When each attempt of each task was claimed first: nothing that was said before can be of it."""
         self.cues: dict[tuple[str, int], Callable[[], None]] = {}
         """What to do at the n-th commit with this verb in it."""
 
@@ -149,7 +151,13 @@ class Laws:
 
     def _keep(self, values: tuple[object, ...]) -> Row:
         row = self._rows[str(values[0])] = Row._make(values)
+        if row.claimed_by is not None:
+            self.claimed_s.setdefault((row.id, row.attempt), self._trace.now)
         return row
+
+    def precedes(self, at_s: float, task_id: str, attempt: int) -> bool:
+        """Whether something that was said then is older than the attempt."""
+        return at_s < self.claimed_s.get((task_id, attempt), 0.0)
 
     def _vanished(self, old: Row) -> None:
         self._note(old, "gone")

@@ -8,6 +8,7 @@ from collections.abc import Coroutine
 from pathlib import Path
 from random import Random
 from tempfile import TemporaryDirectory
+from typing import NamedTuple
 
 import msgspec
 
@@ -74,7 +75,7 @@ class Story:
         self.shared = Callers(
             self.world.network.transport(self.callers),
             self.laws,
-            Memory(self.engines, self.laws.broken.append),
+            Memory(self.engines, self.laws, self.laws.broken.append),
             self.trace,
             {},
         )
@@ -260,24 +261,47 @@ class Story:
         self._judge_answers()
 
     def _judge_answers(self) -> None:
-        """Every stored answer is the whole answer of one engine."""
+        """Every stored answer is the whole answer of one engine, to the attempt that the row names."""
         driver = sqlite3.connect(self.path)
         answers = driver.execute(
-            "SELECT t.id, t.streaming, t.request, t.response, c.attempt = t.attempt, c.packed FROM tasks t"
+            "SELECT t.id, t.attempt, t.streaming, t.request, t.response, a.llm_name, c.attempt, c.packed FROM tasks t"
+            " JOIN attempts a ON a.task_id = t.id AND a.attempt = t.attempt"
             " LEFT JOIN chunks c ON c.task_id = t.id WHERE t.status = 'completed'"
         ).fetchall()
         driver.close()
-        for task_id, streaming, request, response, same, packed in answers:
-            tag = msgspec.json.decode(request)["tag"]
-            who = f"the row {self.laws.name(task_id)}"
-            if not streaming:
-                self.shared.memory.check_whole(who, tag, response)
-                continue
-            self.shared.memory.check_assembled(who, tag, response)
-            if not same:
-                self.shared.breach(f"{who} has no stream of its last attempt")
-            else:
-                self.shared.memory.check_stream(who, tag, unpack_chunks(packed))
+        for answer in answers:
+            self._judge_answer(Stored._make(answer))
+
+    def _judge_answer(self, stored: "Stored") -> None:
+        memory = self.shared.memory
+        tag = msgspec.json.decode(stored.request)["tag"]
+        who = f"the row {self.laws.name(stored.task_id)}"
+        number = str(msgspec.json.decode(stored.response)["id"])
+        said = memory.check_attempt(who, number, stored.task_id, stored.attempt)
+        worker = stored.llm_name.partition("@")[2]
+        if said is not None and said.engine != self.engines[WORKERS.index(worker)].name:
+            self.shared.breach(f"{who} was completed by {worker} with an answer of {said.engine}")
+        if not stored.streaming:
+            memory.check_whole(who, tag, stored.response)
+            return
+        memory.check_assembled(who, tag, stored.response)
+        if stored.chunks_of != stored.attempt or stored.packed is None:
+            self.shared.breach(f"{who} has no stream of its last attempt")
+        else:
+            memory.check_stream(who, tag, unpack_chunks(stored.packed))
+
+
+class Stored(NamedTuple):
+    """A completed row with its stream."""
+
+    task_id: str
+    attempt: int
+    streaming: int
+    request: bytes
+    response: bytes
+    llm_name: str
+    chunks_of: int | None
+    packed: bytes | None
 
 
 def run(seed: int, *, echo: bool = False) -> Result:

@@ -23,6 +23,11 @@ class Trace:
             print(line)  # noqa: T201 - a trace is asked for by a person
 
     @property
+    def now(self) -> float:
+        """The time of the next line, in virtual seconds."""
+        return self._loop.time()
+
+    @property
     def hash(self) -> str:
         return self._hash.hexdigest()
 

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 from tests.simulation.engine import Said, ScriptedEngine
+from tests.simulation.laws import Laws
 
 TERMINAL = frozenset({"completed", "error", "cancelled"})
 
@@ -41,8 +42,9 @@ class EventReader:
 class Memory:
     """What all engines said, by the numbers of their answers."""
 
-    def __init__(self, engines: list[ScriptedEngine], breach: Callable[[str], None]) -> None:
+    def __init__(self, engines: list[ScriptedEngine], laws: Laws, breach: Callable[[str], None]) -> None:
         self._engines = engines
+        self._laws = laws
         self._breach = breach
 
     def said(self, number: str) -> Said | None:
@@ -64,9 +66,16 @@ class Memory:
         if said is None or said.payloads != payloads or said.tag != tag:
             self._breach(f"{who}: no engine streamed {payloads} for {tag}; it said {said}")
 
+    def check_attempt(self, who: str, number: str, task_id: str, attempt: int) -> Said | None:
+        """What is shown or stored as this attempt's must not have been said before the attempt was claimed."""
+        said = self.said(number)
+        if said is not None and self._laws.precedes(said.at_s, task_id, attempt):
+            self._breach(f"{who}: {number} was said at {said.at_s}, before attempt {attempt} was claimed")
+        return said
+
     def check_prefix(self, who: str, payloads: list[str]) -> None:
-        """A broken stream must be of one attempt."""
-        if len({json.loads(payload)["id"] for payload in payloads}) > 1:
+        """A stream must go on as it began: with chunks of the same answer."""
+        if json.loads(payloads[-1])["id"] != json.loads(payloads[0])["id"]:
             self._breach(f"{who}: a stream mixes attempts: {payloads}")
 
     def check_assembled(self, who: str, tag: str, body: bytes) -> None:
@@ -87,9 +96,10 @@ def text_of(payload: str) -> str:
 class NativeView:
     """What one watcher of the native stream saw, across all of its connections."""
 
-    def __init__(self, who: str, tag: str, memory: Memory, breach: Callable[[str], None]) -> None:
-        self._who = who
-        self._tag = tag
+    def __init__(self, caller: tuple[str, str], task_id: str, memory: Memory, breach: Callable[[str], None]) -> None:
+        name, self._tag = caller
+        self._who = f"watcher of {name}"
+        self._task_id = task_id
         self._memory = memory
         self._breach = breach
         self.attempt = 0
@@ -127,6 +137,7 @@ class NativeView:
             self._breach(f"{self._who} saw chunk {event.id} after {self.attempt}-{self.seq}")
         self.attempt, self.seq = attempt, seq
         self.payloads.append(event.data)
+        self._memory.check_attempt(self._who, json.loads(event.data)["id"], self._task_id, attempt)
         self._memory.check_prefix(self._who, self.payloads)
 
     def _reset(self, event: Event) -> None:
