@@ -34,6 +34,7 @@ from inferpool.worker.options import OutboxOptions, WorkerOptions
 ELSEWHERE = {"database_url", "state_folder", "failpoint", "log_format", "log_level"}
 """Settings that are no part's options: the composition itself obeys them."""
 TEXTS = {"server": "http://b:1", "engine": "http://c:1", "host": "::1", "name": "other", "model": "m", "pool": "p"}
+TEXTS["local_engines"] = "http://d:1"
 
 
 def options_with(**flags: object) -> list[msgspec.Struct]:
@@ -50,7 +51,7 @@ def names_of(*kinds: type[msgspec.Struct]) -> list[str]:
 @pytest.mark.parametrize("name", names_of(SharedSettings, ServeSettings, WorkerSettings))
 def test_every_setting_arrives_at_its_part(name: str) -> None:
     text = TEXTS.get(name, "7")
-    value: object = [text] if name in {"server", "engine", "model"} else text
+    value: object = [text] if name in {"server", "engine", "local_engines", "model"} else text
     before, after = options_with(), options_with(**{name: value})
     assert before != after
 
@@ -60,7 +61,7 @@ def test_the_defaults_are_those_of_the_parts() -> None:
     assert (server, dispatch) == (ServerOptions(), DispatchOptions())
     assert isinstance(worker, WorkerOptions)
     plain = WorkerOptions(name="a", version=worker.version, server_urls=worker.server_urls, engine_urls=["http://a:1"])
-    assert worker == plain
+    assert worker == msgspec.structs.replace(plain, local_engines=worker.local_engines)
     assert (worker.outbox, worker.patience) == (OutboxOptions(), Patience())
 
 
@@ -68,9 +69,15 @@ def test_a_worker_without_a_name_takes_the_hosts() -> None:
     assert worker_options(load({"engine": ["http://a:1"]}, {}, Path("/"))).name == os.uname().nodename
 
 
-def test_a_worker_without_an_engine_is_told_what_to_give() -> None:
-    with pytest.raises(SettingError, match="--engine http"):
-        worker_options(load({}, {}, Path("/")))
+def test_a_worker_without_an_engine_looks_where_engines_usually_are() -> None:
+    options = worker_options(load({}, {}, Path("/")))
+    assert options.engine_urls == []
+    assert [url.rpartition(":")[2] for url in options.local_engines] == ["11434", "8080", "8000", "30000", "1234"]
+
+
+def test_the_key_of_the_engines_comes_from_the_environment() -> None:
+    settings = load({"engine": ["http://a:1"]}, {"INFERPOOL_ENGINE_API_KEY": "sk-1"}, Path("/"))
+    assert worker_options(settings).engine_key == "sk-1"
 
 
 def test_ids_rise_secrets_differ_the_clock_goes() -> None:

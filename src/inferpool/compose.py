@@ -172,15 +172,15 @@ async def run_worker(settings: Settings) -> None:
 
 
 def worker_options(settings: Settings) -> WorkerOptions:
-    """The settings of a worker. Raises `SettingError` without an engine."""
+    """The settings of a worker."""
     own = settings.worker
-    if not own.engine:
-        raise SettingError("engine: none is given; say where it is, such as --engine http://127.0.0.1:8000")
     return WorkerOptions(
         name=own.name or socket.gethostname(),
         version=version("inferpool"),
         server_urls=settings.shared.server,
         engine_urls=own.engine,
+        local_engines=own.local_engines,
+        engine_key=own.engine_api_key,
         models=own.model,
         pool=own.pool,
         slots=own.slots,

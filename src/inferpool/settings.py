@@ -36,6 +36,10 @@ Word: TypeAlias = Annotated[str, Meta(min_length=1, max_length=200, description=
 Text: TypeAlias = Annotated[str, Meta(min_length=1, description="text")]
 
 
+USUAL_PORTS: Final = (11434, 8080, 8000, 30000, 1234)
+"""Where Ollama, llama.cpp, vLLM, SGLang, LM Studio listen when nobody tells them otherwise."""
+
+
 class SettingError(ValueError):
     """A setting is unknown or malformed; the message names it, the form of its value, the remedy."""
 
@@ -88,6 +92,10 @@ class WorkerSettings(msgspec.Struct, frozen=True, kw_only=True):
     """What `inferpool worker` obeys."""
 
     engine: list[Url] = []
+    """Empty: those that answer at `local_engines`."""
+    engine_api_key: Text | None = None
+    local_engines: list[Url] = msgspec.field(default_factory=lambda: [f"http://127.0.0.1:{port}" for port in USUAL_PORTS])
+    """Where to look for engines when none is named."""
     name: Name | None = None
     """None: the host's name."""
     model: list[Word] = []

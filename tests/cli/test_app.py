@@ -64,7 +64,6 @@ def test_a_command_without_its_word_shows_its_help(typed: Typed, words: tuple[st
         ("get", "tasks", "--server", "ftp://a"),
         ("serve", "--host", "0.0.0.0"),
         ("serve", "--database-url", "postgresql://db/inferpool"),
-        ("worker", "--name", "a"),
         ("worker", "--engine", "no address"),
     ],
     ids=" ".join,

@@ -37,6 +37,8 @@ class EnginePeer:
             return whole(self.models_status, self._listed())
         if request.url.endswith("/props"):
             return whole(404, b"") if self.slots is None else whole(200, b'{"total_slots": %d}' % self.slots)
+        if request.method == "GET":
+            return whole(404, b"")
         self.requests.append(request)
         self.signal.tell()
         handler = self.answers.pop(0) if self.answers else Answer(b'{"object":"ok"}')

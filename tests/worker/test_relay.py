@@ -63,13 +63,14 @@ class Counter:
         endpoint: str = "chat/completions",
         headers: dict[str, str] | None = None,
         streaming: bool = False,
+        content_type: str = "application/json",
     ) -> Basket:
         errand = Errand(
             engine=self.engine,
             model="tiny",
             endpoint=endpoint,
             body=body,
-            content_type="application/json",
+            content_type=content_type,
             headers=headers or {},
             streaming=streaming,
         )
@@ -97,6 +98,19 @@ async def test_only_the_model_is_spliced_and_headers_go_along_with_our_key() -> 
         "authorization": "Bearer sk-key",
     }
     assert request.silence_s is None
+
+
+async def test_the_model_of_a_form_is_spliced_and_its_file_stays() -> None:
+    counter = Counter()
+    form = (
+        b'--b\r\nContent-Disposition: form-data; name="model"\r\n\r\npool\r\n'
+        b'--b\r\nContent-Disposition: form-data; name="file"; filename="a.wav"\r\n\r\n\xff\x00pool\r\n--b--\r\n'
+    )
+    kind = "multipart/form-data; boundary=b"
+    await counter.run(Basket(), form, endpoint="audio/transcriptions", content_type=kind)
+    request = counter.peer.requests[0]
+    assert request.body == form.replace(b"\r\npool", b"\r\ntiny", 1)
+    assert request.headers["content-type"] == kind
 
 
 async def test_a_whole_answer_passes_byte_for_byte_with_its_usage() -> None:

@@ -13,6 +13,8 @@ from inferpool.worker.roster import Roster, Tell
 from inferpool.worker.state import WorkerState
 from tests.worker.engine_peer import EnginePeer
 from tests.worker.parts import MemoryDisk, QuietLog
+from tests.worker.published.engine import PublishedPeer
+from tests.worker.published.ollama import OLDER_SHOW, OLLAMA
 
 pytestmark = pytest.mark.anyio
 
@@ -151,3 +153,36 @@ async def test_a_restarted_worker_still_publishes_the_models_of_an_engine_that_i
     again.peers[0].up = False
     offers = await again.look()
     assert [(offer.name, offer.slots, offer.status) for offer in offers] == [("tiny@box", 7, LlmStatus.INACTIVE)]
+
+
+async def test_a_model_for_embeddings_alone_is_published_for_its_endpoint() -> None:
+    peer = PublishedPeer(OLLAMA)
+    yard = Yard(0)
+    await yard.roster.add(Engine(peer.transport, "http://engine", None)).look()
+    offers = {offer.model: (offer.type, offer.endpoints) for offer in yard.roster.offers()}
+    assert offers["nomic-embed-text:latest"] == ("embedding", ["embeddings"])
+    assert offers["llama3.2:latest"] == ("chat", None)
+    assert {offer.slots for offer in yard.roster.offers()} == {4}
+    assert len({offer.engine for offer in yard.roster.offers()}) == 1
+
+
+async def test_what_a_model_serves_is_remembered_while_its_engine_is_away() -> None:
+    disk = MemoryDisk()
+    await Yard(0, disk).roster.add(Engine(PublishedPeer(OLLAMA).transport, "http://engine", None)).look()
+    again = Yard(0, disk)
+    again.roster.add(Engine(PublishedPeer(OLLAMA).transport, "http://engine", None))
+    assert [offer.endpoints for offer in again.roster.offers()] == [None, ["embeddings"], None]
+
+
+async def test_another_endpoint_is_told_by_registering_again() -> None:
+    peer, yard = PublishedPeer(OLLAMA), Yard(0)
+    peer.changed["POST /api/show nomic-embed-text:latest"] = OLDER_SHOW
+    lookout = yard.roster.add(Engine(peer.transport, "http://engine", None))
+    await lookout.look()
+    yard.roster.offers()
+    yard.roster.bound()
+    peer.up = False
+    await lookout.look()
+    peer.up, peer.changed = True, {}
+    await lookout.look()
+    assert yard.registrations == 1

@@ -12,7 +12,7 @@ app = typer.Typer()
 
 @app.command(
     "worker",
-    epilog="Examples:\n\n$ inferpool worker --server https://example.com --engine http://127.0.0.1:8000\n\n"
+    epilog="Examples:\n\n$ inferpool worker\n\n$ inferpool worker --server https://example.com --engine http://127.0.0.1:8000\n\n"
     "$ inferpool worker --engine http://127.0.0.1:11434 --model qwen3:8b --model llama3.2 --slots 2\n\n"
     "Other settings come from INFERPOOL_… variables or inferpool.toml: docs/reference/settings.md lists them.\n\n"
     + EXIT_CODES,
@@ -24,7 +24,11 @@ def worker(
     ] = None,
     engine: Annotated[
         list[str] | None,
-        typer.Option("--engine", metavar="URL", help="an OpenAI-compatible engine, with or without /v1 (repeatable)"),
+        typer.Option(
+            "--engine",
+            metavar="URL",
+            help="an OpenAI-compatible engine, with or without /v1, repeatable (default: what answers at the usual ports)",
+        ),
     ] = None,
     name: Annotated[
         str | None, typer.Option("--name", metavar="NAME", help="this worker's name (default: the host's)")
@@ -43,6 +47,9 @@ def worker(
     ] = None,
 ) -> None:
     """Run a worker: it connects to the server, publishes the engine's models, runs what it is given.
+
+    Without --engine it takes up whatever answers at 127.0.0.1 on the usual ports of Ollama (11434), llama.cpp (8080), vLLM
+    (8000), SGLang (30000), LM Studio (1234). Engines that want a key get INFERPOOL_ENGINE_API_KEY.
 
     It needs no open port. A server or an engine that is not there yet is waited for. Ctrl-C or SIGTERM lets running
     answers finish for 30 s; a second one ends it at once, what is finished but not delivered stays on disk.

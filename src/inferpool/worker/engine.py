@@ -1,38 +1,29 @@
 """Any OpenAI-compatible engine as the worker sees it: which models it lists, how many requests it takes, how to ask it."""
 
 from contextlib import AbstractAsyncContextManager
-from typing import Annotated, Final
+from typing import Final
 
 import msgspec
 
 from inferpool.client.transport import HttpRequest, Reply, Transport, TransportError
+from inferpool.worker.abilities import Abilities, abilities
+from inferpool.worker.makes import Listed, Make, list_models, recognise, total_slots
+from inferpool.worker.probe import Probe
 
 _VERSIONED: Final = "/v1"
+_TELL_SLOTS: Final = frozenset({None, Make.LLAMA_CPP, Make.OTHER})
 
 
 class EngineView(msgspec.Struct, frozen=True, kw_only=True):
     """What an engine that answers tells of itself."""
 
+    make: Make = Make.OTHER
     models: list[str] | None
     """Model ids; None when it lists none."""
+    endpoints: dict[str, list[str]] = {}
+    """Of the models that serve a few endpoints alone, those; the others serve whatever the engine has."""
     slots: int | None
     """Requests that it answers at once; None when it did not tell."""
-
-
-class _Model(msgspec.Struct, frozen=True):
-    id: str
-
-
-class _Models(msgspec.Struct, frozen=True):
-    data: list[_Model]
-
-
-class _Props(msgspec.Struct, frozen=True):
-    total_slots: Annotated[int, msgspec.Meta(ge=1)]
-
-
-_decode_models = msgspec.json.Decoder(_Models).decode
-_decode_props = msgspec.json.Decoder(_Props).decode
 
 
 class EngineCall(msgspec.Struct, frozen=True, kw_only=True):
@@ -55,6 +46,8 @@ class Engine:
         self.root = url.rstrip("/").removesuffix(_VERSIONED)
         """The address without `/v1`: the engine's name among the llms that share its slots."""
         self._headers = {"authorization": f"Bearer {key}"} if key else {}
+        self._make: Make | None = None
+        self._abilities: Abilities = {}
 
     def ask(self, call: EngineCall) -> AbstractAsyncContextManager[Reply]:
         """The engine's answer; leaving the context closes the request, which stops the engine."""
@@ -69,30 +62,26 @@ class Engine:
         )
 
     async def look(self, timeout_s: float) -> EngineView:
-        """Ask for its models, then for its slots. Raises `TransportError` when it is down or still loads."""
-        status, body = await self._get(f"{self.root}{_VERSIONED}/models", timeout_s)
-        if status >= 500:
-            raise TransportError(f"the engine at {self.root} answers {status}")
-        return EngineView(models=_models(status, body), slots=await self._slots(timeout_s))
-
-    async def _slots(self, timeout_s: float) -> int | None:
-        """llama.cpp tells its slots; other engines have no such route."""
+        """Ask for its models, for what they can do, for its slots. Raises `TransportError` when it is down or loads."""
+        probe = Probe(self._transport, self.root, self._headers, timeout_s)
         try:
-            status, body = await self._get(f"{self.root}/props", timeout_s)
-            return _decode_props(body).total_slots if status == 200 else None
-        except (TransportError, msgspec.MsgspecError):
-            return None
+            return await self._view(probe)
+        except TransportError as error:
+            self._make, self._abilities = None, {}
+            raise type(error)(f"the engine at {self.root} is away: {error}") from error
 
-    async def _get(self, url: str, timeout_s: float) -> tuple[int, bytes]:
-        request = HttpRequest(method="GET", url=url, headers=self._headers, timeout_s=timeout_s, silence_s=timeout_s)
-        async with self._transport.open(request) as reply:
-            return reply.status, await reply.read()
+    async def _view(self, probe: Probe) -> EngineView:
+        listed = await list_models(probe)
+        if self._make is None and listed:  # an empty list is no sign: the next look asks again
+            self._make = await recognise(probe, listed)
+        await self._learn(probe, listed or [])
+        slots = await total_slots(probe) if self._make in _TELL_SLOTS else None
+        restricted = {name: known for name, known in self._abilities.items() if known is not None}
+        names = None if listed is None else [model.id for model in listed]
+        return EngineView(make=self._make or Make.OTHER, models=names, endpoints=restricted, slots=slots)
 
-
-def _models(status: int, body: bytes) -> list[str] | None:
-    if status != 200:
-        return None
-    try:
-        return [model.id for model in _decode_models(body).data]
-    except msgspec.MsgspecError:
-        return None
+    async def _learn(self, probe: Probe, listed: list[Listed]) -> None:
+        """Ask what new models can do; what was learned stands until the engine goes away."""
+        if self._make is not None and any(model.id not in self._abilities for model in listed):
+            told = await abilities(self._make, probe, listed)
+            self._abilities = {model.id: told.get(model.id) for model in listed if model.id in told}

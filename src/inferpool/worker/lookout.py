@@ -33,6 +33,8 @@ class Lookout:
         self.models = list(options.models) or (last.models if last else [])
         """What to publish; before the engine was seen what it served last, or what the user named."""
         self.slots = options.slots or (last.slots if last else DEFAULT_SLOTS)
+        self.endpoints = last.endpoints if last else {}
+        """Of the models that serve a few endpoints alone, those."""
 
     @property
     def status(self) -> LlmStatus:
@@ -72,16 +74,23 @@ class Lookout:
 
     def _learn(self, view: EngineView) -> None:
         self.slots = self._options.slots or view.slots or self.slots
+        self.endpoints = view.endpoints
         named = self._options.models
         if view.models is None:
             self.models = list(named) or self.models
         else:
             self.models = [model for model in view.models if not named or model in named]
-        self._state.note_sight(self.engine.root, Sighting(self.models, self.slots))
+        self._state.note_sight(self.engine.root, Sighting(self.models, self.slots, self.endpoints))
         if self.models:
-            self._say("the engine serves models", models=", ".join(self.models), slots=self.slots)
+            told = ", ".join(self._told(model) for model in self.models)
+            self._say("the engine serves models", make=view.make.value, models=told, slots=self.slots)
         else:
             self._say("the engine lists no model to publish", wanted=", ".join(named) or "any")
+
+    def _told(self, model: str) -> str:
+        """The model, with what it is alone for."""
+        alone = self.endpoints.get(model)
+        return f"{model} ({', '.join(alone)} only)" if alone else model
 
     def _say(self, event: str, **facts: object) -> None:
         said = f"{event} {facts}"

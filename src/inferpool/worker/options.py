@@ -32,6 +32,8 @@ class WorkerOptions(msgspec.Struct, frozen=True, kw_only=True):
     server_token: str | None = None
     engine_urls: list[str]
     """With or without `/v1`."""
+    local_engines: list[str] = []
+    """Where to look for engines when `engine_urls` names none."""
     engine_key: str | None = None
     models: list[str] = []
     """The engine's model ids to publish; empty: all that it lists."""

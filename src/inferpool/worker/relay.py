@@ -16,6 +16,7 @@ from inferpool.core.assembly import assembler_for, is_usage_chunk, usage_of
 from inferpool.core.clock import Clock
 from inferpool.core.errors import Code
 from inferpool.core.retry import parse_retry_after
+from inferpool.wire.forms import is_form, splice_field
 from inferpool.wire.splice import ask_for_usage, asked_for_usage, splice_model
 from inferpool.wire.sse import SseParser
 from inferpool.worker.engine import Engine, EngineCall
@@ -65,10 +66,9 @@ class Relay:
                 await self._whole(reply, sink)
 
     def _call(self, errand: Errand, hides_usage: bool) -> EngineCall:
-        body = splice_model(errand.body, errand.model)
         return EngineCall(
             endpoint=errand.endpoint,
-            body=ask_for_usage(body) if hides_usage else body,
+            body=_body(errand, hides_usage),
             content_type=errand.content_type,
             headers=errand.headers,
             # An answer in one piece may be computed after its head was sent: only the run limit bounds it.
@@ -143,6 +143,14 @@ class _Stream:
         else:
             body = assembler.body()
             self._sink.answer(EngineAnswer(status=status, content_type=_JSON, body=body, usage=assembler.usage))
+
+
+def _body(errand: Errand, hides_usage: bool) -> bytes:
+    """The caller's body with the engine's own model id."""
+    if is_form(errand.content_type.encode()):
+        return splice_field(errand.body, errand.content_type, "model", errand.model)
+    body = splice_model(errand.body, errand.model)
+    return ask_for_usage(body) if hides_usage else body
 
 
 async def _read_out(parts: AsyncIterator[bytes]) -> None:

@@ -5,7 +5,7 @@ pool, so that the same model on two machines is one pool without settings.
 """
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from inferpool.core.llm import NAME_LIMIT
 from inferpool.core.session import LlmOffer
@@ -16,6 +16,10 @@ from inferpool.worker.lookout import Lookout
 from inferpool.worker.options import WorkerOptions
 from inferpool.worker.state import WorkerState
 
+_CHAT: Final = "chat"
+_TYPES: Final = {"embeddings": "embedding", "rerank": "rerank", "audio/transcriptions": "audio"}
+"""What an llm does, by the first of the endpoints that it serves alone."""
+
 
 class Tell(NamedTuple):
     """Whom the roster tells of changes."""
@@ -23,7 +27,7 @@ class Tell(NamedTuple):
     say: Callable[[Event], None]
     """An llm of the registration has another status, or other slots."""
     register: Callable[[], None]
-    """There are other llms than the registration says."""
+    """There are other llms than the registration says, or they serve other endpoints."""
 
 
 class Post(NamedTuple):
@@ -38,10 +42,20 @@ class Roster:
 
     def __init__(self, options: WorkerOptions, engines: list[Engine], state: WorkerState, tell: Tell, log: Log) -> None:
         self._options = options
+        self._state = state
         self._tell = tell
+        self._log = log
         self._published: dict[str, Post] = {}
         self._bound = False
-        self.lookouts = [Lookout(options, engine, state, self.compare, log) for engine in engines]
+        self.lookouts: list[Lookout] = []
+        for engine in engines:
+            self.add(engine)
+
+    def add(self, engine: Engine) -> Lookout:
+        """Take up one more engine; its llms are told of once it was looked at."""
+        lookout = Lookout(self._options, engine, self._state, self.compare, self._log)
+        self.lookouts.append(lookout)
+        return lookout
 
     def post(self, llm_name: str) -> Post | None:
         """Who serves this llm; None when it is not published."""
@@ -63,7 +77,7 @@ class Roster:
         if not self._bound:
             return
         current = self._current()
-        if current.keys() != self._published.keys():
+        if _shapes(current) != _shapes(self._published):
             self._bound = False
             self._tell.register()
             return
@@ -85,11 +99,19 @@ class Roster:
         return posts
 
     def _offer(self, name: str, model: str, lookout: Lookout) -> LlmOffer:
+        endpoints = lookout.endpoints.get(model)
         return LlmOffer(
             name=name,
             model=model,
+            type=_TYPES.get(endpoints[0], _CHAT) if endpoints else _CHAT,
+            endpoints=endpoints,
             pool_name=self._options.pool or model,
             engine=lookout.engine.root,
             slots=lookout.slots,
             status=lookout.status,
         )
+
+
+def _shapes(posts: dict[str, Post]) -> dict[str, list[str] | None]:
+    """What a registration alone can change."""
+    return {name: post.offer.endpoints for name, post in posts.items()}

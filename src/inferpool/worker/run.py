@@ -10,8 +10,8 @@ from inferpool.core.errors import SessionReplaced
 from inferpool.wire.sessions import RegisterReply, WorkerInfo
 from inferpool.worker.attempts import Attempts
 from inferpool.worker.backoff import Backoff, Ceiling
+from inferpool.worker.discovery import Discovery, EngineSource
 from inferpool.worker.disk import PatientDisk
-from inferpool.worker.engine import Engine
 from inferpool.worker.link import Link
 from inferpool.worker.options import WorkerOptions
 from inferpool.worker.outbox import Outbox
@@ -41,9 +41,11 @@ class Worker:
         new_backoff = partial(Backoff, parts.jitter, self._ceiling)
         server = ServerClient(ServerCaller(parts.server, options.server_urls, options.server_token), options.patience)
         state = WorkerState(disk, parts.new_id, parts.new_secret, parts.log)
-        engines = [Engine(parts.engine, url, options.engine_key) for url in options.engine_urls]
+        source = EngineSource(parts.engine, options.engine_key)
+        engines = [source.keyed(url) for url in options.engine_urls]
         self._outbox = Outbox(options.outbox, Shelf(disk, parts.log), self._stop)
         self._roster = Roster(options, engines, state, Tell(self._outbox.say, self._register_again), parts.log)
+        self._discovery = None if engines else Discovery(options, source, self._roster.add, parts.log)
         registration = Registration(
             server,
             state,
@@ -73,6 +75,8 @@ class Worker:
         """
         duties: list[Awaitable[None]] = [self._departed(), self._linked()]
         duties += [lookout.watch() for lookout in self._roster.lookouts]
+        if self._discovery is not None:
+            duties.append(self._discovery.run())
         tasks = [asyncio.ensure_future(duty) for duty in duties]
         try:
             done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
@@ -85,8 +89,10 @@ class Worker:
 
     async def _linked(self) -> None:
         # One registration with all llms is better than two, but what waits in the outbox is not to wait for an engine.
-        looks = asyncio.gather(*[lookout.look() for lookout in self._roster.lookouts])
-        await _within(FIRST_LOOK_S, looks)
+        looks = [lookout.look() for lookout in self._roster.lookouts]
+        if self._discovery is not None:
+            looks.append(self._discovery.look())
+        await _within(FIRST_LOOK_S, asyncio.gather(*looks))
         try:
             await self._link.run(self._bound, self._attempts.hear)
         except SessionReplaced as error:

@@ -17,11 +17,13 @@ from inferpool.worker.log import Log
 STATE_FILE: Final = "state.json"
 
 
-class Sighting(msgspec.Struct, frozen=True):
+class Sighting(msgspec.Struct, frozen=True, omit_defaults=True):
     """The models that an engine served, the requests that it took at once."""
 
     models: list[str]
     slots: int
+    endpoints: dict[str, list[str]] = {}
+    """Of the models that served a few endpoints alone, those."""
 
 
 class _Stored(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
