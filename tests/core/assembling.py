@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from inferpool.core.assembly import Assembler, assembler_for
 
 HEAD = {"id": "chatcmpl-7", "object": "chat.completion.chunk", "created": 1764000000, "model": "qwen"}
-ENDPOINTS = ["chat/completions", "completions", "responses", "messages"]
+ENDPOINTS = ["chat/completions", "completions", "responses", "messages", "audio/transcriptions"]
 
 
 def assembled(endpoint: str, events: Iterable[object]) -> dict[str, object]:

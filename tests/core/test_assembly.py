@@ -13,7 +13,7 @@ from tests.core.assembling import ENDPOINTS, body
 TEXT = st.text(min_size=1, max_size=40)
 
 
-@pytest.mark.parametrize("endpoint", [*ENDPOINTS, "audio/speech"])
+@pytest.mark.parametrize("endpoint", [*ENDPOINTS, "novelty"])
 def test_done_ends_every_stream(endpoint: str) -> None:
     assembler = assembler_for(endpoint)
     assert not assembler.ended

@@ -6,7 +6,7 @@ import pytest
 from inferpool.core.errors import InvalidRequest
 from inferpool.core.task import QueueMode
 from inferpool.wire import openai
-from inferpool.wire.openai import CallHeaders, frame_chunks, read_body, read_headers
+from inferpool.wire.openai import CallHeaders, ResponsesBody, read_body, read_form_body, read_headers
 
 CHAT = "chat/completions"
 
@@ -23,7 +23,7 @@ def refusal(given: bytes, endpoint: str = CHAT) -> InvalidRequest:
 
 def test_a_plain_call_needs_a_model_with_messages_only() -> None:
     call = read_body(CHAT, body())
-    assert (call.model, call.streaming, call.priority, call.metadata) == ("m", False, "default", None)
+    assert (call.model, call.streaming, call.priority, call.labels) == ("m", False, "default", {})
 
 
 def test_fields_that_the_queue_does_not_know_are_the_engines_business() -> None:
@@ -69,7 +69,7 @@ def test_a_wrong_field_is_named(fields: dict[str, object], param: str) -> None:
 
 def test_metadata_up_to_its_limits_is_taken() -> None:
     metadata = {str(n).zfill(64): "v" * 512 for n in range(16)}
-    assert read_body(CHAT, body(metadata=metadata)).metadata == metadata
+    assert read_body(CHAT, body(metadata=metadata)).labels == metadata
 
 
 @pytest.mark.parametrize(
@@ -83,7 +83,7 @@ def test_metadata_up_to_its_limits_is_taken() -> None:
         (b"[]", "Expected `object`"),
         (b'"text"', "Expected `object`"),
         (b"null", "Expected `object`"),
-        (b'{"messages": []}', "missing required field `model`"),
+        (b'{"messages": []}', "`model` is missing"),
         (b'{"model": "m"}', "missing required field `messages`"),
     ],
 )
@@ -102,6 +102,63 @@ def test_a_body_with_two_models_is_refused() -> None:
 
 def test_an_endpoint_without_a_line_in_the_table_asks_for_a_model_only() -> None:
     assert read_body("rerank", b'{"model":"r"}').model == "r"
+    assert read_body("new/one", b'{"model":"r","metadata":7}').labels == {}
+
+
+def test_a_body_whose_address_names_the_llm_needs_no_model() -> None:
+    assert read_body(CHAT, b'{"messages":[]}', named=True).model == ""
+
+
+def test_anthropics_metadata_is_the_engines_business() -> None:
+    call = read_body("messages", body(metadata={"user_id": None}, service_tier="standard_only"))
+    assert (call.labels, call.priority, call.background) == ({}, "default", False)
+    assert refusal(b'{"model":"m"}', "messages/count_tokens").param == "messages"
+
+
+def test_a_response_in_the_background_runs_on_without_its_caller() -> None:
+    call = read_body("responses", b'{"model":"m","background":true,"metadata":{"a":"b"}}')
+    assert isinstance(call, ResponsesBody)
+    assert (call.background, call.labels) == (True, {"a": "b"})
+    assert not read_body("responses", b'{"model":"m"}').background
+
+
+@pytest.mark.parametrize(("form", "streaming"), [("sse", True), ("audio", False), (None, False)])
+def test_speech_streams_as_events_alone(form: str | None, streaming: bool) -> None:
+    assert read_body("audio/speech", msgspec.json.encode({"model": "m", "stream_format": form})).streaming is streaming
+
+
+@pytest.mark.parametrize("given", [b'{"model":"m","messages":["\xff"]}', b'{"model":"m","messages":["\xed\xa0\xbd"]}'])
+def test_a_body_that_is_no_utf8_says_where(given: bytes) -> None:
+    assert "byte 26 is wrong" in refusal(given).message
+    assert read_body(CHAT, b'{"model":"m","messages":["\xc3\xa9"]}').model == "m"
+
+
+def form(*parts: tuple[str, bytes]) -> bytes:
+    fields = [b'--x\r\nContent-Disposition: form-data; name="%b"\r\n\r\n%b\r\n' % (n.encode(), v) for n, v in parts]
+    return b"".join(fields) + b"--x--\r\n"
+
+
+FORM = "multipart/form-data; boundary=x"
+
+
+@pytest.mark.parametrize(("said", "streaming"), [(b"true", True), (b"True", True), (b"false", False), (b"0", False)])
+def test_a_form_tells_its_model_with_its_stream(said: bytes, streaming: bool) -> None:
+    call = read_form_body(form(("file", b"\xff\0"), ("model", b"whisper"), ("stream", said)), FORM)
+    assert (call.model, call.streaming) == ("whisper", streaming)
+
+
+@pytest.mark.parametrize(
+    ("parts", "param"),
+    [
+        ([("file", b"")], "model"),
+        ([("model", b"")], "model"),
+        ([("model", b"m"), ("stream", b"yes")], "stream"),
+    ],
+)
+def test_a_wrong_field_of_a_form_is_named(parts: list[tuple[str, bytes]], param: str) -> None:
+    with pytest.raises(InvalidRequest) as caught:
+        read_form_body(form(*parts), FORM)
+    assert caught.value.param == param
 
 
 # ---- headers ----------------------------------------------------------------------------------------------------------
@@ -163,20 +220,6 @@ def test_a_wrong_header_is_named(name: bytes, value: bytes, param: str) -> None:
 
 
 # ---- streams ----------------------------------------------------------------------------------------------------------
-
-
-def test_chunks_are_framed_one_by_one() -> None:
-    assert frame_chunks(['{"a":1}', '{"b":2}']) == b'data: {"a":1}\n\ndata: {"b":2}\n\n'
-
-
-@pytest.mark.parametrize("line_end", ["\n", "\r", "\r\n"])
-def test_an_engine_cannot_inject_a_line_of_its_own(line_end: str) -> None:
-    framed = frame_chunks(["a" + line_end + "event: x", "b"])
-    assert framed == b"data: a\ndata: event: x\n\ndata: b\n\n"
-
-
-def test_an_empty_line_inside_a_payload_does_not_end_the_event() -> None:
-    assert frame_chunks(["a\n\nb"]) == b"data: a\ndata: \ndata: b\n\n"
 
 
 def test_a_keep_alive_comment_has_no_blank_line() -> None:

@@ -138,13 +138,19 @@ def test_one_model_or_none_is_not_two(body: tuple[dict[str, object], bytes]) -> 
 
 
 @pytest.mark.parametrize(
-    "body", ['{"x":1}', "{}", " { } ", '{"x":{"model":"a"}}', '{"x\\"model":"a"}', '{"x":"\\u006d"}']
+    ("body", "spliced"),
+    [
+        ('{"x":1}', '{"x":1,"model":"new"}'),
+        ("{}", '{"model":"new"}'),
+        (" { } ", ' {"model":"new" } '),
+        ('{"x":{"model":"a"}}', '{"x":{"model":"a"},"model":"new"}'),
+        ('{"x\\"model":"a"}', '{"x\\"model":"a","model":"new"}'),
+        ('{"x":"\\u006d"}\n', '{"x":"\\u006d","model":"new"}\n'),
+    ],
 )
-def test_a_body_without_a_model_cannot_be_spliced(body: str) -> None:
+def test_a_body_without_a_model_gets_one_at_its_end(body: str, spliced: str) -> None:
     check_single_model(body.encode())
-    with pytest.raises(InvalidRequest, match="missing") as refused:
-        splice_model(body.encode(), "new")
-    assert refused.value.param == "model"
+    assert splice_model(body.encode(), "new").decode() == spliced
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ from typing import Final
 import msgspec
 
 from inferpool.core.assembler import Assembler, LastChunkAssembler, MalformedChunk, usage_of
+from inferpool.core.assembly_audio import AudioAssembler
 from inferpool.core.assembly_choices import ChatAssembler, CompletionsAssembler
 from inferpool.core.assembly_events import MessagesAssembler, ResponsesAssembler
 
@@ -16,6 +17,9 @@ _ASSEMBLERS: Final[dict[str, type[Assembler]]] = {
     "completions": CompletionsAssembler,
     "responses": ResponsesAssembler,
     "messages": MessagesAssembler,
+    "audio/transcriptions": AudioAssembler,
+    "audio/translations": AudioAssembler,
+    "audio/speech": AudioAssembler,
 }
 _NO_CHOICES: Final = re.compile(r'"choices"\s*:\s*\[\s*\]')
 

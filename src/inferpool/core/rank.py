@@ -105,6 +105,11 @@ class Ranker:
         """V: the highest rank ever claimed in the lane, 0 before the first."""
         return self._clocks.get(lane, 0.0)
 
+    def end(self, lane: str) -> float:
+        """The highest rank that waits in the lane, its clock where none does."""
+        clock = self.clock(lane)
+        return max((flow.last(clock) for flow in self._flows.get(lane, {}).values()), default=clock)
+
     def flow_count(self) -> int:
         """How many flows are remembered, over all lanes."""
         return sum(map(len, self._flows.values()))

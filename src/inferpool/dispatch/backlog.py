@@ -25,6 +25,7 @@ class Backlog:
         self._options = options
         self._meter = CostMeter()
         self._waiting: dict[str, int] = {}
+        self._lanes: dict[str, int] = {}
         self._stamp = 0
         self.ranker = Ranker()
         self.count = 0
@@ -44,10 +45,33 @@ class Backlog:
 
     def _restore(self, task: PendingTask) -> None:
         self.ranker.restore_pending(task.lane, task.owner, PriorityClass(task.priority), task.rank)
-        self.count += 1
-        self.size += task.size
+        self._count(task.lane, 1, task.size)
         if task.ready:
             self.mark(task.lane)
+
+    def pending(self, lane: str) -> int:
+        """Pending tasks of one lane, those that back off too."""
+        return self._lanes.get(lane, 0)
+
+    def lanes(self) -> list[str]:
+        """The lanes in which something waits."""
+        return list(self._lanes)
+
+    def estimate(self, lane: str, rank: float) -> int:
+        """About how many tasks stand before this rank, from where it lies between the lane's clock and its end."""
+        clock, end = self.ranker.clock(lane), self.ranker.end(lane)
+        share = (rank - clock) / (end - clock) if end > clock else 1.0
+        return round(self.pending(lane) * min(max(share, 0.0), 1.0))
+
+    def _count(self, lane: str, tasks: int, size: int) -> None:
+        """More tasks (or fewer) are pending in the lane, of this size together."""
+        self.count += tasks
+        self.size += size
+        waiting = self._lanes.get(lane, 0) + tasks
+        if waiting:
+            self._lanes[lane] = waiting
+        else:
+            self._lanes.pop(lane, None)
 
     def admit(self, size: int) -> None:
         """Raises `QueueFull` when a task of `size` bytes would not fit any more."""
@@ -64,8 +88,7 @@ class Backlog:
 
     def entered(self, lane: str, size: int) -> None:
         """A ranked task is stored as pending: count it, its lane has something to claim."""
-        self.count += 1
-        self.size += size
+        self._count(lane, 1, size)
         self.mark(lane)
 
     def skipped(self, lane: str, owner: str, priority: str, rank: float) -> None:
@@ -79,20 +102,17 @@ class Backlog:
     def claimed(self, tasks: Iterable[ClaimedTask]) -> None:
         """Pending tasks were claimed."""
         for task in tasks:
-            self.count -= 1
-            self.size -= len(task.request)
+            self._count(task.lane, -1, -len(task.request))
             self.ranker.claimed(task.lane, task.owner, PriorityClass(task.priority), task.rank)
 
     def left(self, task: Moved) -> None:
         """A pending task ended, or was adopted by the session that had lost it."""
-        self.count -= 1
-        self.size -= task.size
+        self._count(task.lane, -1, -task.size)
         self.ranker.withdrawn(task.lane, task.owner, PriorityClass(task.priority), task.rank)
 
     def came_back(self, task: Moved) -> None:
         """A held task is pending again, with its old rank."""
-        self.count += 1
-        self.size += task.size
+        self._count(task.lane, 1, task.size)
         self.ranker.returned(task.lane, task.owner, PriorityClass(task.priority), task.rank)
         if task.ready:
             self.mark(task.lane)

@@ -4,7 +4,7 @@ from typing import Final
 
 from inferpool.core.clock import SECOND, Micros
 from inferpool.core.errors import WaitTimeout
-from inferpool.server.following import Following
+from inferpool.server.following import Following, line_headers
 from inferpool.server.outcomes import reply_of
 from inferpool.server.request import Reply
 
@@ -26,6 +26,7 @@ async def answer_whole(following: Following, patience: Micros | None) -> Reply:
         with following.presence:
             outcome = await watcher.end(wait_s - QUICK_S)
     if outcome is None:
+        following.request.extra += await line_headers(following.site, watcher.task_id)
         raise WaitTimeout(
             f"no answer within {wait_s:g} s; the task goes on: GET /api/v1/inference-tasks/{watcher.task_id} tells of it",
             watcher.task_id,

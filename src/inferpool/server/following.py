@@ -1,15 +1,19 @@
 """A caller that follows its own task until it is answered."""
 
 from types import TracebackType
-from typing import Self
+from typing import Final, Self
 
-from inferpool.core.lifecycle import Status
+from inferpool.core.ids import TaskId
 from inferpool.dispatch.calls import Ticket
+from inferpool.dispatch.line import Standing
+from inferpool.server.asgi import Headers
 from inferpool.server.presence import Presence
 from inferpool.server.request import Request
 from inferpool.server.site import Site
 
-POSITION_HEADER = "Inferpool-Queue-Position"
+POSITION_HEADER: Final = b"inferpool-queue-position"
+WAIT_HEADER: Final = b"inferpool-expected-wait"
+"""Seconds until the task is likely to start."""
 
 
 class Following:
@@ -37,10 +41,18 @@ class Following:
         self.watcher.close(by_server=not self.presence.client_gone)
 
 
-async def position_header(site: Site, following: Following) -> list[tuple[bytes, bytes]]:
-    """Where the task stands in its lane; nothing once it is claimed."""
-    row = await site.dispatch.reader.row(following.watcher.task_id)
-    if row is None or row.status is not Status.PENDING:
-        return []
-    place = await site.dispatch.reader.position(row.id)
-    return [] if place is None else [(POSITION_HEADER.lower().encode(), b"%d" % place)]
+async def line_headers(site: Site, task_id: TaskId) -> Headers:
+    """Where the task stands in its lane, for how long about; nothing once it is claimed."""
+    row = await site.dispatch.reader.row(task_id)
+    standing = None if row is None else await site.dispatch.queue.standing(row)
+    return [] if standing is None else headers_of(standing)
+
+
+def headers_of(standing: Standing) -> Headers:
+    """The visible line as headers."""
+    headers: Headers = []
+    if standing.position is not None:
+        headers.append((POSITION_HEADER, b"%d" % standing.position))
+    if standing.wait_s is not None:
+        headers.append((WAIT_HEADER, b"%.3f" % standing.wait_s))
+    return headers

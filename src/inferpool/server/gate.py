@@ -11,10 +11,9 @@ from inferpool.core.ids import NewId
 from inferpool.dispatch.background import Log
 from inferpool.server.access import admit
 from inferpool.server.asgi import Asgi, HttpScope, Receive, Scope, Send
-from inferpool.server.outcomes import error_frame
 from inferpool.server.request import ClientGone, Reply, Request
 from inferpool.server.site import Handler, Site
-from inferpool.wire.problems import problem_of
+from inferpool.wire.problems import error_frame, problem_of
 
 _REQUEST: Final = "inferpool.request"
 """Where the scope keeps the request on its way through Starlette's router."""
@@ -94,9 +93,9 @@ class Gate:
 
     async def _refuse(self, request: Request, error: InferpoolError) -> None:
         if request.started:
-            await request.write(error_frame(error), more=False)  # only streams fail after their head
+            await request.write(error_frame(error, request.dialect), more=False)  # only streams fail after their head
             return
-        problem = problem_of(error, request.task_id)
+        problem = problem_of(error, request.task_id, request.dialect)
         await request.answer(Reply(status=problem.status, body=problem.body, headers=problem.headers))
 
     def _log(self, request: Request, error: Exception) -> None:

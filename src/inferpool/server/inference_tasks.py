@@ -9,7 +9,8 @@ from inferpool.core.ids import TaskId
 from inferpool.core.lifecycle import TERMINAL, Status
 from inferpool.core.task import StoredTask
 from inferpool.dispatch.calls import Call
-from inferpool.server.following import POSITION_HEADER
+from inferpool.dispatch.line import Standing
+from inferpool.server.following import headers_of
 from inferpool.server.presence import Presence
 from inferpool.server.query import Query, path_id
 from inferpool.server.request import Reply, Request
@@ -43,11 +44,12 @@ async def create(site: Site, request: Request) -> Reply:
     ticket = await site.dispatch.intake.submit(_asked(request.owner, new, wish, (_read_inner(new, body), body)))
     request.task_id = ticket.task_id
     stored = await find(site, request, ticket.task_id)
-    line = await _line(site, stored)
+    standing = await site.dispatch.queue.standing(stored.row)
+    if standing is not None:
+        request.extra += headers_of(standing)
     headers = [("Location", f"{PATH}/{ticket.task_id}")]
-    if line is not None and line.position is not None:
-        headers.append((POSITION_HEADER, str(line.position)))
-    return Reply(status=202 if ticket.created else 200, body=_encode(show_task(stored, line)), headers=headers)
+    body = _encode(show_task(stored, _line(standing)))
+    return Reply(status=202 if ticket.created else 200, body=body, headers=headers)
 
 
 def _read_inner(new: NewTaskRequest, body: bytes) -> CallBody:
@@ -70,7 +72,7 @@ def _asked(owner: str, new: NewTaskRequest, headers: CallHeaders, inner: tuple[C
         priority=known.priority if new.priority is None else new.priority.value,
         mode=headers.mode,
         pin=headers.pin if new.pin is None else new.pin,
-        metadata=(known.metadata or {}) if new.metadata is None else new.metadata,
+        metadata=known.labels if new.metadata is None else new.metadata,
         idempotency_key=headers.idempotency_key,
         expires_in=new.expires_in,
         max_tries=tries_of(new),
@@ -163,12 +165,8 @@ async def find(site: Site, request: Request, task_id: TaskId) -> StoredTask:
 
 async def task_body(site: Site, stored: StoredTask) -> bytes:
     """The task's JSON, with its place in the line while it is pending."""
-    return _encode(show_task(stored, await _line(site, stored)))
+    return _encode(show_task(stored, _line(await site.dispatch.queue.standing(stored.row))))
 
 
-async def _line(site: Site, stored: StoredTask) -> Line | None:
-    if stored.row.status is not Status.PENDING:
-        return None
-    position = await site.dispatch.reader.position(stored.row.id)
-    wait_s = None if position is None else site.dispatch.pace.expected_s(stored.row.lane, position)
-    return Line(position=position, wait_s=wait_s)
+def _line(standing: Standing | None) -> Line | None:
+    return None if standing is None else Line(position=standing.position, wait_s=standing.wait_s)

@@ -4,14 +4,14 @@ from typing import Final
 
 import msgspec
 
-from inferpool.core.errors import Code, InferpoolError, TaskFailed
+from inferpool.core.errors import Code, TaskFailed
 from inferpool.core.ids import TaskId
 from inferpool.core.lifecycle import Status
 from inferpool.core.task import Answer, Fault
 from inferpool.dispatch.strand import Outcome
 from inferpool.server.request import Reply, header_value
-from inferpool.wire.problems import RETRY_HEADER, error_body
-from inferpool.wire.sse import data_frame
+from inferpool.wire.dialects import Dialect, frame_payloads
+from inferpool.wire.problems import RETRY_HEADER, error_frame
 
 _SILENT: Final = Fault(Code.INTERNAL, "the task ended without an answer")
 
@@ -44,17 +44,12 @@ def reply_of(outcome: Outcome, task_id: TaskId) -> Reply:
     return Reply(status=answer.status, body=answer.body, content_type=header_value(answer.content_type), headers=final)
 
 
-def error_frame(error: InferpoolError) -> bytes:
-    """An error inside a stream: the official clients raise on it, while they take a silent stop for the end."""
-    return data_frame(error_body(error).decode())
-
-
-def failure_frame(outcome: Outcome, task_id: TaskId) -> bytes:
+def failure_frame(outcome: Outcome, task_id: TaskId, dialect: Dialect, sequence_number: int) -> bytes:
     """The end of a stream without an answer: in the engine's own words where it spoke as this API does."""
     answer = answer_of(outcome)
     if answer is not None and _tells_error(answer.body):
-        return data_frame(answer.body.decode())
-    return error_frame(failure_of(outcome, task_id))
+        return frame_payloads(dialect, [answer.body.decode()])
+    return error_frame(failure_of(outcome, task_id), dialect, sequence_number)
 
 
 def _tells_error(body: bytes) -> bool:

@@ -7,8 +7,9 @@ import msgspec
 from inferpool.core.errors import InvalidRequest, TooLarge
 from inferpool.core.ids import TaskId
 from inferpool.server.asgi import Headers, HttpScope, Receive, Scope, Send
+from inferpool.server.media import JSON, Media, check_media
+from inferpool.wire.dialects import Dialect, dialect_of
 
-JSON: Final = b"application/json"
 EVENT_STREAM: Final[Headers] = [
     (b"content-type", b"text/event-stream; charset=utf-8"),
     (b"cache-control", b"no-cache"),
@@ -16,6 +17,7 @@ EVENT_STREAM: Final[Headers] = [
 ]
 """Headers of every event stream: no cache keeps it, no proxy collects it."""
 _BODILESS: Final = frozenset({204, 304})
+_PREFIX: Final = "/v1/"
 
 LOCAL_OWNER: Final = "local"
 """Every caller, until tokens exist (spec section 2)."""
@@ -43,6 +45,8 @@ class Request:
     __slots__ = (
         "_receive",
         "_send",
+        "endpoint",
+        "extra",
         "headers",
         "id",
         "method",
@@ -64,14 +68,27 @@ class Request:
         self.query = http["query_string"]
         self.headers: dict[bytes, bytes] = dict(http["headers"])
         self.params: Params = {}
+        self.endpoint = self.path.removeprefix(_PREFIX) if self.path.startswith(_PREFIX) else ""
+        """What the caller asks of an engine; it decides in which dialect errors are told."""
+        self.extra: Headers = []
+        """Headers of the answer, whatever becomes of the request."""
         self.owner = LOCAL_OWNER
         self.task_id: TaskId | None = None
         """The durable task that this request made, as soon as there is one."""
         self.started = False
         """The answer's head is sent: an error can no longer change it."""
 
-    async def body(self, limit: int) -> bytes:
-        """The whole body. Raises `TooLarge` above `limit` bytes, before reading it where its length was told."""
+    @property
+    def dialect(self) -> Dialect:
+        """How this request's errors are told."""
+        return dialect_of(self.endpoint)
+
+    async def body(self, limit: int, takes: Media = Media.JSON) -> bytes:
+        """The whole body.
+
+        Raises `UnsupportedMediaType`, or `TooLarge` above `limit` bytes: before reading it where its length was told.
+        """
+        check_media(self.headers, takes)
         told = self.headers.get(b"content-length")
         if told is not None and _length(told) > limit:
             raise TooLarge(f"the body has {told.decode()} bytes; this server takes {limit}")
@@ -101,7 +118,9 @@ class Request:
     async def start(self, status: int, headers: Headers) -> None:
         """Send the head of an answer."""
         self.started = True
-        headers = [*headers, (b"x-request-id", self.id.encode())]
+        headers = [*headers, *self.extra, (b"x-request-id", self.id.encode())]
+        if self.endpoint.startswith(Dialect.MESSAGES):
+            headers.append((b"request-id", self.id.encode()))  # where Anthropic's clients look for it
         if self.task_id is not None:
             headers.append((b"inferpool-task-id", self.task_id.encode()))
         await self._send({"type": "http.response.start", "status": status, "headers": headers})

@@ -7,7 +7,7 @@ import msgspec
 
 from inferpool.server import calls, health, inference_tasks, llms, models, sessions, task_stream
 from inferpool.server.site import Handler
-from inferpool.wire.openai import ENDPOINTS
+from inferpool.wire.openai import ENDPOINTS, FORM_ENDPOINTS
 
 
 class Audience(StrEnum):
@@ -40,7 +40,7 @@ _SESSIONS: Final = "/api/v1/sessions"
 _ONE_SESSION: Final = _SESSIONS + "/{session_id}"
 
 ROUTES: Final[tuple[Route, ...]] = (
-    *(Route("POST", f"/v1/{endpoint}", calls.call, Audience.CALLER) for endpoint in ENDPOINTS),
+    *(Route("POST", f"/v1/{endpoint}", calls.call, Audience.CALLER) for endpoint in (*ENDPOINTS, *FORM_ENDPOINTS)),
     Route("POST", _ONE_SESSION + "/events", sessions.events, Audience.SESSION),
     Route("GET", _ONE_SESSION + "/requests/{task_id}/{attempt}", sessions.request_body, Audience.SESSION),
     Route("GET", _ONE_SESSION + "/channel", sessions.channel, Audience.SESSION),
@@ -58,6 +58,7 @@ ROUTES: Final[tuple[Route, ...]] = (
     Route("GET", "/v1/models", models.list_all, Audience.CALLER),
     Route("GET", "/v1/models/{name:path}", models.read, Audience.CALLER),
     Route("GET", "/api/v1/llms", llms.list_all, Audience.CALLER),
+    Route("POST", "/api/v1/llms/{name:path}/infer", calls.call_llm, Audience.CALLER),
     Route("GET", "/api/v1/llms/{name:path}", llms.read, Audience.CALLER),
     Route("GET", "/healthz", health.alive, Audience.ANYONE),
     Route("GET", "/readyz", health.ready, Audience.ANYONE),

@@ -1,4 +1,4 @@
-"""Answers a caller of the OpenAI API that asked for a stream."""
+"""Answers a caller of an API under `/v1/` that asked for a stream."""
 
 import asyncio
 from typing import Final
@@ -6,14 +6,17 @@ from typing import Final
 from inferpool.core.errors import Code, TaskFailed
 from inferpool.core.lifecycle import Status
 from inferpool.dispatch.feed import Watcher
-from inferpool.dispatch.strand import Chunks, Ended, Restarted, Seen
-from inferpool.server.following import Following, position_header
-from inferpool.server.outcomes import answer_of, error_frame, failure_frame, reply_of
+from inferpool.dispatch.strand import Chunks, Ended, Outcome, Restarted, Seen
+from inferpool.server.following import Following, line_headers
+from inferpool.server.outcomes import answer_of, failure_frame, reply_of
 from inferpool.server.pump import pump
 from inferpool.server.request import EVENT_STREAM, Reply
-from inferpool.wire.openai import DONE, frame_chunks
+from inferpool.wire.dialects import Dialect, frame_payloads
+from inferpool.wire.problems import error_frame
 
+_JSON: Final = "application/json"
 _RESTARTED: Final = "the worker was lost after a part of the answer was sent; the task goes on, ask for it by its id"
+_UNSTREAMED: Final = "the engine answered in one piece that is no text; ask for the task by its id to get it"
 
 
 async def answer_streamed(following: Following) -> Reply | None:
@@ -24,12 +27,20 @@ async def answer_streamed(following: Following) -> Reply | None:
     watcher = following.watcher
     with following.presence:
         news = await _first_news(watcher, following.site.options.headers_wait_s)
-        if len(news) == 1 and isinstance(news[0], Ended) and news[0].outcome.status is not Status.COMPLETED:
+        dialect = following.request.dialect
+        if len(news) == 1 and isinstance(news[0], Ended) and _is_whole(news[0].outcome, dialect):
             return reply_of(news[0].outcome, watcher.task_id)
-        headers = [] if news or watcher.head is not None else await position_header(following.site, following)
+        headers = [] if news or watcher.head is not None else await line_headers(following.site, watcher.task_id)
         await following.request.start(_status(watcher), [*EVENT_STREAM, *headers])
-        await pump(following.request, watcher, OpenAiFraming(watcher), following.site.options.comment_s, news)
+        await pump(following.request, watcher, CallFraming(watcher, dialect), following.site.options.comment_s, news)
     return None
+
+
+def _is_whole(outcome: Outcome, dialect: Dialect) -> bool:
+    """Whether the caller gets an end without chunks as it is: a refusal, or an answer that is no payload of a stream."""
+    if outcome.status is not Status.COMPLETED or outcome.answer is None:
+        return True
+    return dialect is not Dialect.OPENAI or not outcome.answer.content_type.startswith(_JSON)
 
 
 async def _first_news(watcher: Watcher, limit_s: float) -> list[Seen]:
@@ -51,31 +62,38 @@ def _status(watcher: Watcher) -> int:
     return 200 if answer is None or answer.status >= 300 else answer.status
 
 
-class OpenAiFraming:
-    """Chunks in `data:` lines without ids, then `[DONE]`, or an error."""
+class CallFraming:
+    """Chunks as the endpoint's dialect frames them, without ids, then its end mark, or an error."""
 
-    __slots__ = ("_sent", "_watcher")
+    __slots__ = ("_dialect", "_sent", "_watcher")
 
-    def __init__(self, watcher: Watcher) -> None:
+    def __init__(self, watcher: Watcher, dialect: Dialect) -> None:
         self._watcher = watcher
-        self._sent = False
+        self._dialect = dialect
+        self._sent = 0
 
     def chunks(self, seen: Chunks) -> bytes:
         """The payloads, framed anew."""
-        self._sent = True
-        return frame_chunks(seen.payloads)
+        self._sent += len(seen.payloads)
+        return frame_payloads(self._dialect, seen.payloads)
 
     def restarted(self, seen: Restarted) -> tuple[bytes, bool]:
         """What was shown cannot be taken back in this API, so the stream ends; the task goes on."""
-        return error_frame(TaskFailed(Code.WORKER_LOST, _RESTARTED, self._watcher.task_id)), True
+        return self._error(Code.WORKER_LOST, _RESTARTED), True
 
     async def ended(self, seen: Ended) -> bytes:
         """The mark of a whole answer, or the error: a stream never just stops."""
         outcome = seen.outcome
         if outcome.status is not Status.COMPLETED:
-            return failure_frame(outcome, self._watcher.task_id)
+            return failure_frame(outcome, self._watcher.task_id, self._dialect, self._sent)
         answer = answer_of(outcome)
         if self._sent or answer is None:
-            return DONE
+            return self._dialect.end
         # The engine did not stream, or the chunks are no longer kept: the whole answer is one chunk.
-        return frame_chunks([answer.body.decode(errors="replace")]) + DONE
+        try:
+            return frame_payloads(self._dialect, [answer.body.decode()]) + self._dialect.end
+        except UnicodeDecodeError:
+            return self._error(Code.ENGINE_ERROR, _UNSTREAMED)
+
+    def _error(self, code: Code, message: str) -> bytes:
+        return error_frame(TaskFailed(code, message, self._watcher.task_id), self._dialect, self._sent)

@@ -1,11 +1,11 @@
-"""The OpenAI API as callers speak it: what is read of a call, how streams are framed, the list of models.
+"""The APIs under `/v1/` as callers speak them: what is read of a call, the list of models.
 
 Bodies are relayed, not rebuilt: of a call's body only the fields that route it are looked at. `stream_options` or `messages`
 are checked for their kind alone, the engine judges the rest.
 """
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Final, TypeAlias, TypeVar
 
 import msgspec
@@ -14,9 +14,10 @@ from inferpool.core.clock import SECOND, Micros
 from inferpool.core.errors import InvalidRequest
 from inferpool.core.lanes import class_for_service_tier
 from inferpool.core.task import QueueMode
+from inferpool.wire.forms import form_fields
 from inferpool.wire.problems import malformed
 from inferpool.wire.splice import check_single_model
-from inferpool.wire.sse import comment, data_frame
+from inferpool.wire.sse import comment
 
 KEY_LIMIT: Final = 255
 """Characters of an `Idempotency-Key`."""
@@ -26,8 +27,6 @@ METADATA_VALUE_LIMIT: Final = 512
 
 PING: Final = comment("ping")
 """A keep-alive comment."""
-DONE: Final = data_frame("[DONE]")
-"""The end of a whole answer; without it the official clients stop in silence."""
 
 
 # ---- a call's body ----------------------------------------------------------------------------------------------------
@@ -36,11 +35,9 @@ DONE: Final = data_frame("[DONE]")
 class CallBody(msgspec.Struct, frozen=True, kw_only=True):
     """The fields of a call's body that the queue obeys; the body itself goes on byte for byte."""
 
-    model: str
+    model: str = ""
     stream: bool | None = None
-    stream_options: dict[str, msgspec.Raw] | None = None
     service_tier: str | None = None
-    metadata: dict[str, str] | None = None
 
     @property
     def streaming(self) -> bool:
@@ -52,35 +49,116 @@ class CallBody(msgspec.Struct, frozen=True, kw_only=True):
         """The class that `service_tier` names."""
         return class_for_service_tier(self.service_tier).value
 
+    @property
+    def labels(self) -> dict[str, str]:
+        """What the task's `metadata` becomes."""
+        return {}
 
-class ChatBody(CallBody, frozen=True, kw_only=True):
+    @property
+    def background(self) -> bool:
+        """Whether the task runs on without its caller."""
+        return False
+
+
+class LabelledBody(CallBody, frozen=True, kw_only=True):
+    """A body of OpenAI's own API; Anthropic's `metadata` is another, which names the engine's user."""
+
+    stream_options: dict[str, msgspec.Raw] | None = None
+    metadata: dict[str, str] | None = None
+
+    @property
+    def labels(self) -> dict[str, str]:
+        return self.metadata or {}
+
+
+class ChatBody(LabelledBody, frozen=True, kw_only=True):
     """`POST /v1/chat/completions`."""
 
     messages: list[msgspec.Raw]
 
 
+class ResponsesBody(LabelledBody, frozen=True, kw_only=True, rename={"in_background": "background"}):
+    """`POST /v1/responses`."""
+
+    in_background: bool | None = None
+
+    @property
+    def background(self) -> bool:
+        return self.in_background is True
+
+
+class MessagesBody(CallBody, frozen=True, kw_only=True):
+    """`POST /v1/messages`, with `/count_tokens` below it."""
+
+    messages: list[msgspec.Raw]
+
+
+class SpeechBody(CallBody, frozen=True, kw_only=True):
+    """`POST /v1/audio/speech`: an audio file, or its pieces as events."""
+
+    stream_format: str | None = None
+
+    @property
+    def streaming(self) -> bool:
+        return self.stream_format == "sse"
+
+
 BodyDecoder: TypeAlias = Callable[[bytes], CallBody]
+
+_decode_any: Final[BodyDecoder] = msgspec.json.Decoder(CallBody).decode
+_decode_labelled: Final[BodyDecoder] = msgspec.json.Decoder(LabelledBody).decode
+_decode_messages: Final[BodyDecoder] = msgspec.json.Decoder(MessagesBody).decode
 
 ENDPOINTS: Final[Mapping[str, BodyDecoder]] = {
     "chat/completions": msgspec.json.Decoder(ChatBody).decode,
+    "completions": _decode_labelled,
+    "embeddings": _decode_any,
+    "rerank": _decode_any,
+    "messages": _decode_messages,
+    "messages/count_tokens": _decode_messages,
+    "responses": msgspec.json.Decoder(ResponsesBody).decode,
+    "audio/speech": msgspec.json.Decoder(SpeechBody).decode,
 }
-"""The endpoints under `/v1/`, each with what it asks of a body beyond `model`: one line each."""
+"""The endpoints under `/v1/` that take JSON, each with what it asks of a body beyond `model`."""
 
-_decode_any: Final[BodyDecoder] = msgspec.json.Decoder(CallBody).decode
+FORM_ENDPOINTS: Final = ("audio/transcriptions", "audio/translations")
+"""The endpoints under `/v1/` that take a form with a file."""
+
+_FORM_FIELDS: Final = frozenset({"model", "stream"})
+_FLAGS: Final = {"true": True, "1": True, "false": False, "0": False}
 
 
-def read_body(endpoint: str, body: bytes) -> CallBody:
-    """What the queue must know of a body. Raises `InvalidRequest`, which names the field or the byte."""
+def read_body(endpoint: str, body: bytes, *, named: bool = False) -> CallBody:
+    """What the queue must know of a JSON body; `named`: its address says who answers, it needs no `model`.
+
+    Raises `InvalidRequest`, which names the field or the byte.
+    """
     try:
         call = ENDPOINTS.get(endpoint, _decode_any)(body)
+        if not body.isascii():
+            body.decode()
     except (msgspec.DecodeError, RecursionError) as error:
-        raise malformed(error) from error
-    if not call.model:
-        raise InvalidRequest("`model` is empty: it names a pool or an llm", param="model")
+        raise malformed(error, body) from error
+    except UnicodeDecodeError as error:
+        raise InvalidRequest(f"the body is not UTF-8: byte {error.start} is wrong") from error
+    if not (call.model or named):
+        raise InvalidRequest("`model` is missing or empty: it names a pool or an llm", param="model")
     check_single_model(body)
-    if call.metadata:
-        check_metadata(call.metadata)
+    if call.labels:
+        check_metadata(call.labels)
     return call
+
+
+def read_form_body(body: bytes, content_type: str) -> CallBody:
+    """What the queue must know of a form. Raises `InvalidRequest`, which names the field."""
+    fields = form_fields(body, content_type, _FORM_FIELDS)
+    model = fields.get("model")
+    if not model:
+        raise InvalidRequest("the form has no field `model`: it names a pool or an llm", param="model")
+    stream = fields.get("stream", "false").lower()
+    if stream not in _FLAGS:
+        raise InvalidRequest("`stream` is true or false", param="stream")
+    return CallBody(model=model, stream=_FLAGS[stream])
 
 
 def check_metadata(metadata: Mapping[str, str]) -> None:
@@ -122,13 +200,16 @@ _PINS: Final[Mapping[bytes, bool]] = {b"true": True, b"false": False}
 _FAREWELLS: Final[Mapping[bytes, bool]] = {b"continue": True, b"cancel": False}
 
 
-def read_headers(headers: Mapping[bytes, bytes]) -> CallHeaders:
-    """The headers of a call, by lower-case names. Raises `InvalidRequest`, which names the header."""
+def read_headers(headers: Mapping[bytes, bytes], mode: QueueMode = QueueMode.WAIT) -> CallHeaders:
+    """The headers of a call, by lower-case names; `mode` counts where they say none.
+
+    Raises `InvalidRequest`, which names the header.
+    """
     given = [name for name in _READ if name in headers]
     if not given:
-        return _PLAIN
+        return _PLAIN if mode is QueueMode.WAIT else CallHeaders(mode=mode)
     return CallHeaders(
-        mode=_word(headers, b"inferpool-queue", _MODES, QueueMode.WAIT),
+        mode=_word(headers, b"inferpool-queue", _MODES, mode),
         pin=_word(headers, b"inferpool-pin", _PINS, False),
         persist=_word(headers, b"inferpool-on-disconnect", _FAREWELLS, False),
         idempotency_key=_key(headers.get(b"idempotency-key")),
@@ -181,17 +262,6 @@ def _seconds(name: bytes, value: bytes) -> Micros:
 
 def _title(name: bytes) -> str:
     return name.decode().title()
-
-
-# ---- streams ----------------------------------------------------------------------------------------------------------
-
-
-def frame_chunks(payloads: Sequence[str]) -> bytes:
-    """The payloads as server-sent events, framed anew: what an engine put inside one cannot become a line of its own."""
-    text = "\n\ndata: ".join(payloads)
-    if "\r" in text or text.count("\n") != 2 * (len(payloads) - 1):
-        return b"".join([data_frame(payload) for payload in payloads])
-    return f"data: {text}\n\n".encode()
 
 
 # ---- models -----------------------------------------------------------------------------------------------------------

@@ -1,7 +1,8 @@
 """The one table between the codes of errors, their HTTP status, the body that tells them.
 
 Spec section 2: every error, native ones too, is `{"error": {"message", "type", "param", "code"}}`. All four keys are always
-there, because the official clients read them.
+there, because the official clients read them. On Anthropic's routes the same object says `"type": "error"` beside it, with
+Anthropic's own words for the family; its clients choose their exception by the status, as OpenAI's do.
 """
 
 import math
@@ -22,6 +23,8 @@ from inferpool.core.errors import (
     WaitTimeout,
 )
 from inferpool.core.ids import TaskId
+from inferpool.wire.dialects import Dialect
+from inferpool.wire.sse import data_frame
 
 TASK_HEADER: Final = "Inferpool-Task-Id"
 RETRY_HEADER: Final = "x-should-retry"
@@ -68,6 +71,14 @@ _TYPES: Final[Mapping[int, str]] = {
 }
 """OpenAI's word for a family of errors; other 4xx are `invalid_request_error`, all 5xx `server_error`."""
 
+_ANTHROPIC_TYPES: Final[Mapping[int, str]] = {
+    413: "request_too_large",
+    499: "api_error",
+    503: "overloaded_error",
+    504: "timeout_error",
+}
+"""Anthropic's word where it is another one; other 5xx are `api_error`."""
+
 _AT_PATH: Final = re.compile(r" - at `\$\.?([^`]*)`$|missing required field `([^`]+)`|unknown field `([^`]+)`")
 
 
@@ -82,8 +93,20 @@ class ErrorDetail(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ErrorBody(msgspec.Struct, frozen=True):
-    """The body of every error."""
+    """The body of every error. `type` is `error` where Anthropic's clients look for it."""
 
+    error: ErrorDetail
+    type: str | msgspec.UnsetType = msgspec.UNSET
+
+
+class ErrorEvent(msgspec.Struct, frozen=True, kw_only=True):
+    """The last event of a stream of `responses` that broke off: OpenAI's `error` event, with our `error` in it."""
+
+    type: str = "error"
+    sequence_number: int
+    code: str
+    message: str
+    param: str | None
     error: ErrorDetail
 
 
@@ -98,7 +121,7 @@ class Problem(msgspec.Struct, frozen=True):
 _encode = msgspec.json.Encoder().encode
 
 
-def problem_of(error: InferpoolError, task_id: TaskId | None = None) -> Problem:
+def problem_of(error: InferpoolError, task_id: TaskId | None = None, dialect: Dialect = Dialect.OPENAI) -> Problem:
     """The answer that tells `error`; `task_id` is the durable task that the failed call left behind, if any."""
     known = error.task_id if isinstance(error, WaitTimeout | TaskFailed) else task_id
     headers: list[tuple[str, str]] = [] if known is None else [(TASK_HEADER, known)]
@@ -109,28 +132,61 @@ def problem_of(error: InferpoolError, task_id: TaskId | None = None) -> Problem:
     if known is not None or error.code is Code.CONFLICT:
         # With a task behind it, asking again would make a second one; a conflict stays one.
         headers.append((RETRY_HEADER, "false"))
-    return Problem(STATUSES[error.code], error_body(error), headers)
+    return Problem(STATUSES[error.code], error_body(error, dialect), headers)
 
 
-def error_body(error: InferpoolError) -> bytes:
-    """The body alone: also what an error frame of a stream carries in its `data:`."""
-    epoch = error.epoch if isinstance(error, SessionReplaced) else msgspec.UNSET
-    return _encode(
-        ErrorBody(
-            ErrorDetail(
-                message=error.message, type=type_of(error.code), param=error.param, code=error.code.value, epoch=epoch
-            )
-        )
+def error_body(error: InferpoolError, dialect: Dialect = Dialect.OPENAI) -> bytes:
+    """The body alone."""
+    anthropic = dialect is Dialect.MESSAGES
+    return _encode(ErrorBody(_detail(error, dialect), "error" if anthropic else msgspec.UNSET))
+
+
+def error_frame(error: InferpoolError, dialect: Dialect = Dialect.OPENAI, sequence_number: int = 0) -> bytes:
+    """An error inside a stream: the official clients raise on it, while they take a silent stop for the end.
+
+    `sequence_number` is that of the next event, which `responses` counts from 0.
+    """
+    if dialect is Dialect.OPENAI:
+        return data_frame(error_body(error).decode())
+    if dialect is Dialect.MESSAGES:
+        return data_frame(error_body(error, dialect).decode(), "error")
+    detail = _detail(error, dialect)
+    event = ErrorEvent(
+        sequence_number=sequence_number,
+        code=detail.code,
+        message=detail.message,
+        param=detail.param,
+        error=detail,
+    )
+    return data_frame(_encode(event).decode(), "error")
+
+
+def _detail(error: InferpoolError, dialect: Dialect) -> ErrorDetail:
+    return ErrorDetail(
+        message=error.message,
+        type=type_of(error.code, dialect),
+        param=error.param,
+        code=error.code.value,
+        epoch=error.epoch if isinstance(error, SessionReplaced) else msgspec.UNSET,
     )
 
 
-def type_of(code: Code) -> str:
+def type_of(code: Code, dialect: Dialect = Dialect.OPENAI) -> str:
     """The `type` that goes with a code."""
     status = STATUSES[code]
-    return _TYPES.get(status, "server_error" if status >= 500 else "invalid_request_error")
+    if dialect is Dialect.MESSAGES and status in _ANTHROPIC_TYPES:
+        return _ANTHROPIC_TYPES[status]
+    server = "api_error" if dialect is Dialect.MESSAGES else "server_error"
+    return _TYPES.get(status, server if status >= 500 else "invalid_request_error")
 
 
-def malformed(error: Exception) -> InvalidRequest:
+_LONE_SURROGATE: Final = re.compile(
+    rb"\\\\|\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|(\\u[dD][89a-fA-F][0-9a-fA-F]{2})"
+)
+"""Half of a character's escape, as the one group; whole ones, with escaped backslashes, are passed over."""
+
+
+def malformed(error: Exception, body: bytes = b"") -> InvalidRequest:
     """What a body that msgspec refused did wrong, with the field's path as `param`.
 
     `error` is a `msgspec.DecodeError` (its message names the byte), a `ValidationError` (the field) or a `RecursionError`.
@@ -138,6 +194,11 @@ def malformed(error: Exception) -> InvalidRequest:
     if isinstance(error, RecursionError):
         return InvalidRequest("the body is nested too deeply")
     if not isinstance(error, msgspec.ValidationError):
+        half = next((match for match in _LONE_SURROGATE.finditer(body) if match[1]), None)
+        if half is not None:
+            return InvalidRequest(
+                f"the escape {half[1].decode()} at byte {half.start()} is half of a character: send both halves, or neither"
+            )
         return InvalidRequest(f"the body is not valid JSON: {error}")
     return InvalidRequest(f"the body does not fit: {error}", param=_param(str(error)))
 

@@ -127,7 +127,13 @@ class Ping(msgspec.Struct, frozen=True, tag="ping", tag_field="frame"):
 
 Frame: TypeAlias = Infer | CancelRun | Wake | Sleep | Ping
 
-_FRAMES: Final[dict[str, type[Frame]]] = {"infer": Infer, "cancel": CancelRun, "wake": Wake, "sleep": Sleep, "ping": Ping}
+_FRAMES: Final[dict[str, type[Frame]]] = {
+    "infer": Infer,
+    "cancel": CancelRun,
+    "wake": Wake,
+    "sleep": Sleep,
+    "ping": Ping,
+}
 _encode_json = msgspec.json.Encoder().encode
 
 

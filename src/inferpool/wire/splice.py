@@ -70,9 +70,9 @@ def check_single_model(body: bytes) -> None:
 
 
 def splice_model(body: bytes, model: str) -> bytes:
-    """The body with `model` as its top-level `model`.
+    """The body with `model` as its top-level `model`, at the end where it has none.
 
-    Raises `DuplicateModel`, or `InvalidRequest` for a body that is no JSON object or has no `model`.
+    Raises `DuplicateModel`, or `InvalidRequest` for a body that is no JSON object.
     """
     written = msgspec.json.encode(model)
     if body.count(_MODEL) == 1 and _ESCAPED_LETTER.search(body) is None:
@@ -83,7 +83,7 @@ def splice_model(body: bytes, model: str) -> bytes:
                 return spliced
     member = _model_of(body)
     if member is None:
-        raise InvalidRequest("`model` is missing: it names a pool or an llm", "model")
+        return _with_last(body, b'"model":' + written)
     return body[: member.start] + written + body[member.end :]
 
 

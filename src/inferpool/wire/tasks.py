@@ -18,9 +18,11 @@ from inferpool.core.lanes import PriorityClass
 from inferpool.core.lifecycle import Status
 from inferpool.core.stream import END_SEQ, Place
 from inferpool.core.task import EXPIRES_IN, MAX_TRIES, MAX_TRIES_LIMIT, Attempt, Fault, StoredTask, TaskRow, Usage
+from inferpool.wire.openai import FORM_ENDPOINTS
 from inferpool.wire.problems import malformed
 from inferpool.wire.sse import data_frame
 
+DEFAULT_ENDPOINT: Final = "chat/completions"
 EXPIRY_LIMIT: Final[Micros] = 30 * DAY
 """How long a task may wait at the most."""
 
@@ -237,7 +239,7 @@ def _body(body: bytes) -> tuple[msgspec.Raw | msgspec.UnsetType, str | msgspec.U
 class NewTaskRequest(msgspec.Struct, frozen=True, kw_only=True):
     """`POST /api/v1/inference-tasks`. `request` is the engine's own body: its bytes go on as they came."""
 
-    endpoint: str = "chat/completions"
+    endpoint: str = DEFAULT_ENDPOINT
     request: msgspec.Raw
     pin: bool | None = None
     priority: PriorityClass | None = None
@@ -251,6 +253,12 @@ class NewTaskRequest(msgspec.Struct, frozen=True, kw_only=True):
         return EXPIRES_IN if self.expires_in_s is None else round(self.expires_in_s * SECOND)
 
 
+def check_endpoint(endpoint: str) -> None:
+    """Raise `InvalidRequest` for what cannot be a path of an engine."""
+    if len(endpoint) > ENDPOINT_LIMIT or not _ENDPOINT.fullmatch(endpoint):
+        raise InvalidRequest("`endpoint` is a path below /v1/, such as chat/completions", param="endpoint")
+
+
 _decode_new: Final = msgspec.json.Decoder(NewTaskRequest).decode
 _ENDPOINT: Final = re.compile(r"[a-z0-9_-]+(/[a-z0-9_-]+)*")
 ENDPOINT_LIMIT: Final = 100
@@ -261,9 +269,13 @@ def read_new_task(body: bytes) -> NewTaskRequest:
     try:
         new = _decode_new(body)
     except (msgspec.DecodeError, RecursionError) as error:
-        raise malformed(error) from error
-    if len(new.endpoint) > ENDPOINT_LIMIT or not _ENDPOINT.fullmatch(new.endpoint):
-        raise InvalidRequest("`endpoint` is a path below /v1/, such as chat/completions", param="endpoint")
+        raise malformed(error, body) from error
+    check_endpoint(new.endpoint)
+    if new.endpoint in FORM_ENDPOINTS:
+        raise InvalidRequest(
+            f"{new.endpoint} takes a form, no JSON: POST it to /v1/{new.endpoint} with `Inferpool-On-Disconnect: continue`",
+            param="endpoint",
+        )
     if new.expires_in_s is not None and not 0 < new.expires_in_s <= EXPIRY_LIMIT / SECOND:
         raise InvalidRequest(f"`expires_in_s` is above 0, at most {EXPIRY_LIMIT // SECOND}", param="expires_in_s")
     if new.max_tries is not None and not 1 <= new.max_tries <= MAX_TRIES_LIMIT:
