@@ -112,6 +112,24 @@ async def test_a_registered_process_ends_when_its_registration_is_replaced(house
         await life
 
 
+async def test_a_process_that_lost_its_channel_to_another_one_ends_before_it_registers_above_it(house: House) -> None:
+    life = asyncio.create_task(house.worker().run())
+    await house.until_linked()
+    house.server.on_events = Always(SessionReplaced("epoch 1 was replaced by 2", epoch=2))
+    house.server.cut_channel()
+    with pytest.raises(SessionReplaced, match="another process"):
+        await life
+    assert epochs(house) == [1]
+
+
+async def test_a_server_that_does_not_tell_whether_the_channel_went_to_another_is_registered_with(house: House) -> None:
+    async with house.linked():
+        house.server.on_events = InTurn(taken, LOST)
+        house.server.cut_channel()
+        await house.until_linked(2)
+    assert epochs(house) == [1, 2]
+
+
 async def test_a_process_ends_when_the_uplink_of_its_newest_epoch_is_replaced(house: House) -> None:
     house.server.on_events = Always(SessionReplaced("another process registered", epoch=9))
     life = asyncio.create_task(house.worker().run())
@@ -128,10 +146,10 @@ async def test_an_uplink_refused_while_a_newer_registration_is_under_way_means_n
     async with house.linked():
         house.server.push(infer(streaming=True))
         await house.until_event(Started)
-        house.server.on_events = InTurn(taken, SessionReplaced("a newer registration stands", epoch=2))
         house.server.on_register = InTurn(accept, NameInUse("wait a little"), NameInUse("wait a little"))
         house.server.cut_channel()
         await house.server.signal.until(lambda: len(house.server.registrations) >= 2)
+        house.server.on_events = InTurn(taken, SessionReplaced("a newer registration stands", epoch=2))
         script.say(delta("a"))
         await house.until_linked(2)
         script.say(FINISH, "[DONE]")

@@ -26,6 +26,11 @@ class Backoff:
         self._ceiling = ceiling
         self._tries = 0
 
+    @property
+    def longest_s(self) -> float:
+        """No pause is longer now."""
+        return self._ceiling.seconds
+
     def next_s(self) -> float:
         """The length of the next pause."""
         whole = min(self._ceiling.seconds, _FIRST_S * 2.0 ** min(self._tries, 30))

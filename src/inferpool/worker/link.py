@@ -6,15 +6,18 @@ registers, the older registration's uplink goes on for as long as the server tak
 
 import asyncio
 from collections.abc import Callable
+from typing import Final
 
 from inferpool.client.server import ServerClient, SessionKey
 from inferpool.client.transport import TransportError
 from inferpool.core.errors import Conflict, InferpoolError, SessionReplaced, Unavailable
-from inferpool.wire.sessions import Frame, RegisterReply
+from inferpool.wire.sessions import Frame, RegisterReply, encode_events
 from inferpool.worker.backoff import Backoff
 from inferpool.worker.log import Log
 from inferpool.worker.registration import Bound, Registration
 from inferpool.worker.uplink import Uplink
+
+_HEARTBEAT: Final = encode_events([])
 
 
 class Link:
@@ -55,8 +58,23 @@ class Link:
                 await self._accept(accepted, bound)
                 await self._follow(accepted.key, hear)
                 await self._backoff.pause()
+                await self._check_replaced(accepted.key)
         finally:
             await _end(self._delivering)
+
+    async def _check_replaced(self, key: SessionKey) -> None:
+        """Raises `SessionReplaced` when another process registered: the newest epoch of this one is that of `key`.
+
+        Once the next is sent, a refusal does not tell whose epoch is stored: the way may have repeated our own request.
+        Two processes on one state that did not ask would take the session from each other for ever.
+        """
+        try:
+            async with asyncio.timeout(self._backoff.longest_s):
+                await self._server.events(key, _HEARTBEAT)
+        except SessionReplaced:
+            raise
+        except (TimeoutError, TransportError, InferpoolError):
+            return  # nobody says that it was replaced
 
     async def fetch(self, path: str) -> bytes:
         """A big request body; asked for until the server gives it, or refuses for good (`InferpoolError`)."""

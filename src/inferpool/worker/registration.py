@@ -68,7 +68,7 @@ class Registration:
             reply = await self._server.register(request, self._state.secret)
         except SessionReplaced as error:
             # The very epoch that was sent: something on the way repeated the request, the other copy was accepted. (Were it
-            # another process, one of the two will find a higher epoch stored.)
+            # another process, one of the two finds its own registration replaced: see `Link`.)
             if self._registered and error.epoch > epoch:
                 raise
             self._state.raise_epoch(error.epoch)
