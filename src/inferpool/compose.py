@@ -28,6 +28,7 @@ from inferpool.core.clock import Micros, micros
 from inferpool.core.ids import ServerId
 from inferpool.dispatch.options import DispatchOptions
 from inferpool.dispatch.service import Dispatch, Parts
+from inferpool.host.signals import hearing
 from inferpool.server.gate import ServerParts
 from inferpool.server.options import ServerOptions
 from inferpool.server.run import serve
@@ -51,7 +52,6 @@ from inferpool.worker.run import Worker
 
 READERS: Final = 2
 """Threads that read the store; SQLite's readers never wait for its writer."""
-_SIGNALS: Final = (signal.SIGINT, signal.SIGTERM)
 ENGINE_KEEP_ALIVE_S: Final = 2.0
 """Engines close unused connections after as little as 5 s; a request must not race that."""
 
@@ -208,17 +208,9 @@ class Duty(Protocol):
 
 async def until_signalled(duty: Duty) -> None:
     """Run the duty; the first SIGTERM or Ctrl-C tells it to leave, the next one cancels it."""
-    loop = asyncio.get_running_loop()
     working = asyncio.ensure_future(duty.run())
-    leaving = asyncio.Event()
-    for number in _SIGNALS:
-        loop.add_signal_handler(number, _signalled, duty, leaving, working)
-    try:
-        with contextlib.suppress(asyncio.CancelledError):
-            await working
-    finally:
-        for number in _SIGNALS:
-            loop.remove_signal_handler(number)
+    with hearing(partial(_signalled, duty, asyncio.Event(), working)), contextlib.suppress(asyncio.CancelledError):
+        await working
 
 
 def _signalled(duty: Duty, leaving: asyncio.Event, working: asyncio.Future[None]) -> None:

@@ -93,7 +93,7 @@ SAFEGUARDS: Final = (
     ),
     Safeguard(
         "the lock file of the database",
-        (Edit("store/sqlite.py", "fcntl.LOCK_EX | fcntl.LOCK_NB", "fcntl.LOCK_SH | fcntl.LOCK_NB"),),
+        (Edit("store/sqlite.py", 'path.with_name(path.name + ".lock")', 'path.with_name(f"{id(self)}.lock")'),),
         "tests/store/test_sqlite.py::test_a_second_server_is_told_that_the_file_is_in_use",
     ),
     Safeguard(
@@ -124,6 +124,12 @@ SAFEGUARDS: Final = (
         "tests/worker/test_registration.py::test_identity_and_epoch_are_on_disk_before_they_are_used",
     ),
     Safeguard(
+        "the question whether another process has the session",
+        (Edit("worker/link.py", "                await self._check_replaced(accepted.key)\n", ""),),
+        "tests/worker/test_registration.py"
+        "::test_a_process_that_lost_its_channel_to_another_one_ends_before_it_registers_above_it",
+    ),
+    Safeguard(
         "the outbox's disk copy of a result",
         (
             Edit(
@@ -136,7 +142,7 @@ SAFEGUARDS: Final = (
     ),
     Safeguard(
         "the lock of the worker's folder",
-        (Edit("worker/disk.py", "fcntl.LOCK_EX | fcntl.LOCK_NB", "fcntl.LOCK_SH | fcntl.LOCK_NB"),),
+        (Edit("worker/disk.py", "HeldFile(path / _LOCK,", 'HeldFile(path / f"{id(self)}",'),),
         "tests/worker/test_disk.py::test_a_second_process_on_the_folder_is_refused",
     ),
 )

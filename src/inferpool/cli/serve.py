@@ -5,6 +5,7 @@ from typing import Annotated
 import typer
 
 from inferpool.cli.exits import EXIT_CODES
+from inferpool.cli.loop import run_program
 from inferpool.settings import load
 
 app = typer.Typer()
@@ -32,8 +33,6 @@ def serve(
     Ctrl-C or SIGTERM ends it politely: accepted calls may finish for 30 s; a second one ends it at once. Even kill -9
     loses nothing but the open connections.
     """
-    import uvloop
-
     from inferpool.compose import run_server
 
-    uvloop.run(run_server(load({"host": host, "port": port, "database_url": database_url})))
+    run_program(run_server(load({"host": host, "port": port, "database_url": database_url})))

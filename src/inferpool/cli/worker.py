@@ -5,6 +5,7 @@ from typing import Annotated
 import typer
 
 from inferpool.cli.exits import EXIT_CODES
+from inferpool.cli.loop import run_program
 from inferpool.settings import load
 
 app = typer.Typer()
@@ -12,7 +13,7 @@ app = typer.Typer()
 
 @app.command(
     "worker",
-    epilog="Examples:\n\n$ inferpool worker\n\n$ inferpool worker --server https://example.com --engine http://127.0.0.1:8000\n\n"
+    epilog="Examples:\n\n$ inferpool worker\n\n$ INFERPOOL_ENGINE_API_KEY=KEY inferpool worker --server https://example.com --engine http://127.0.0.1:8000\n\n"
     "$ inferpool worker --engine http://127.0.0.1:11434 --model qwen3:8b --model llama3.2 --slots 2\n\n"
     "Other settings come from INFERPOOL_… variables or inferpool.toml: docs/reference/settings.md lists them.\n\n"
     + EXIT_CODES,
@@ -48,15 +49,11 @@ def worker(
 ) -> None:
     """Run a worker: it connects to the server, publishes the engine's models, runs what it is given.
 
-    Without --engine it takes up whatever answers at 127.0.0.1 on the usual ports of Ollama (11434), llama.cpp (8080), vLLM
-    (8000), SGLang (30000), LM Studio (1234). Engines that want a key get INFERPOOL_ENGINE_API_KEY.
-
-    It needs no open port. A server or an engine that is not there yet is waited for. Ctrl-C or SIGTERM lets running
-    answers finish for 30 s; a second one ends it at once, what is finished but not delivered stays on disk.
+    Without --engine it takes up what answers here on the usual ports of Ollama, llama.cpp, vLLM, SGLang, LM Studio. It
+    needs no open port. A server or an engine that is not there yet is waited for. Ctrl-C or SIGTERM lets running answers
+    finish for 30 s; a second one ends it at once, what is finished but not delivered stays on disk.
     """
-    import uvloop
-
     from inferpool.compose import run_worker
 
     flags = {"server": server, "engine": engine, "name": name, "model": model, "pool": pool, "slots": slots}
-    uvloop.run(run_worker(load(flags)))
+    run_program(run_worker(load(flags)))

@@ -1,22 +1,21 @@
 """Runs the application under uvicorn, from its ready line to the end of its shutdown."""
 
 import asyncio
-import signal
 import socket
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Final, Self
+from typing import Final
 
 import uvicorn
 
 from inferpool.core.errors import Forbidden
 from inferpool.dispatch.service import Dispatch
+from inferpool.host.signals import hearing
 from inferpool.server.app import build_app
 from inferpool.server.gate import ServerParts
 from inferpool.server.options import ServerOptions
 
-_SIGNALS: Final = (signal.SIGINT, signal.SIGTERM)
 _LOOPBACK: Final = frozenset({"127.0.0.1", "localhost", "::1"})
 _BACKLOG: Final = 2048
 
@@ -37,7 +36,8 @@ async def serve(
     """
     listener = _listen(options)
     server = _Uvicorn(_config(dispatch, options, parts))
-    with _Stop(server) as stop:
+    stop = _Stop(server)
+    with hearing(stop.signalled):
         serving = asyncio.create_task(server.serve(sockets=[listener]), name="uvicorn")
         try:
             await dispatch.open()
@@ -107,20 +107,12 @@ class _Stop:
 
     def __init__(self, server: uvicorn.Server) -> None:
         self._server = server
-        self._loop = asyncio.get_running_loop()
-        self.asked: asyncio.Future[None] = self._loop.create_future()
-        self.insisted: asyncio.Future[None] = self._loop.create_future()
+        loop = asyncio.get_running_loop()
+        self.asked: asyncio.Future[None] = loop.create_future()
+        self.insisted: asyncio.Future[None] = loop.create_future()
 
-    def __enter__(self) -> Self:
-        for number in _SIGNALS:
-            self._loop.add_signal_handler(number, self._signalled)
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        for number in _SIGNALS:
-            self._loop.remove_signal_handler(number)
-
-    def _signalled(self) -> None:
+    def signalled(self) -> None:
+        """Note one more of them."""
         if not self.asked.done():
             self.asked.set_result(None)
         elif not self.insisted.done():

@@ -1,7 +1,6 @@
 """The embedded store: one SQLite file that one server writes."""
 
 import contextlib
-import fcntl
 import os
 from collections.abc import Sequence
 from functools import partial
@@ -13,6 +12,7 @@ import msgspec
 
 from inferpool.core.clock import SECOND, Clock, Micros
 from inferpool.core.errors import StoreUnavailable
+from inferpool.host.locks import PLAIN, FileHeld, HeldFile
 from inferpool.store.connection import Connection
 from inferpool.store.migrate import load_migrations, migrate
 from inferpool.store.reader import Desk, SqlReader
@@ -93,16 +93,14 @@ class FileLock:
 
     def __init__(self, path: Path) -> None:
         """Raises `StoreUnavailable` when another process holds it."""
-        self._file = os.open(path.with_name(path.name + ".lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, _PRIVATE)
         try:
-            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as fault:
-            os.close(self._file)
+            self._file = HeldFile(path.with_name(path.name + ".lock"), _PRIVATE)
+        except FileHeld as fault:
             raise StoreUnavailable(f"another inferpool server is using {path}: stop it first") from fault
 
     def release(self) -> None:
         """Let the next server in. The file stays: removing it could lock two servers in."""
-        os.close(self._file)
+        self._file.release()
 
 
 async def open_sqlite(
@@ -150,7 +148,7 @@ def _lock(path: Path) -> FileLock:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         lock = FileLock(path)
-        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, _PRIVATE))
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT | PLAIN, _PRIVATE))
     except OSError as fault:
         raise StoreUnavailable(f"{path} cannot be opened: {fault.strerror}") from fault
     return lock

@@ -4,17 +4,19 @@ Spec section 9: state and outbox files are readable by their owner alone; the fo
 """
 
 import contextlib
-import fcntl
 import os
 from pathlib import Path
 from typing import Protocol
 
 from inferpool.core.errors import Conflict
+from inferpool.host.locks import PLAIN, FileHeld, HeldFile
 from inferpool.worker.log import Log
 
 _LOCK = "lock"
 _PRIVATE_FILE = 0o600
 _PRIVATE_FOLDER = 0o700
+_SYNCS_FOLDERS = os.name == "posix"
+"""Windows opens no folder as a file; its file system writes a rename down by itself."""
 
 
 class Disk(Protocol):
@@ -49,15 +51,13 @@ class StateFolder:
         path.mkdir(parents=True, exist_ok=True, mode=_PRIVATE_FOLDER)
         path.chmod(_PRIVATE_FOLDER)
         self._path = path
-        self._lock = os.open(path / _LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, _PRIVATE_FILE)
         try:
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            os.close(self._lock)
+            self._lock = HeldFile(path / _LOCK, _PRIVATE_FILE)
+        except FileHeld as error:
             raise Conflict(f"another worker runs on {path}: stop it, or give this one another --name") from error
 
     def close(self) -> None:
-        os.close(self._lock)
+        self._lock.release()
 
     def names(self) -> list[str]:
         """See `Disk.names`; what a crash left half-written is not among them."""
@@ -78,7 +78,7 @@ class StateFolder:
         self._sync_folder()
 
     def append(self, name: str, content: bytes) -> None:
-        handle = os.open(self._path / name, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, _PRIVATE_FILE)
+        handle = os.open(self._path / name, os.O_WRONLY | os.O_CREAT | os.O_APPEND | PLAIN, _PRIVATE_FILE)
         try:
             size = os.fstat(handle).st_size
             try:
@@ -93,7 +93,9 @@ class StateFolder:
         (self._path / name).unlink(missing_ok=True)
 
     def _sync_folder(self) -> None:
-        handle = os.open(self._path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        if not _SYNCS_FOLDERS:
+            return
+        handle = os.open(self._path, os.O_RDONLY | PLAIN)
         try:
             os.fsync(handle)
         finally:
@@ -101,7 +103,7 @@ class StateFolder:
 
 
 def _write(path: Path, content: bytes) -> None:
-    handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, _PRIVATE_FILE)
+    handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | PLAIN, _PRIVATE_FILE)
     try:
         _write_all(handle, content)
         os.fsync(handle)
