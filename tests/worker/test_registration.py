@@ -12,6 +12,7 @@ from inferpool.wire.sessions import (
     Started,
 )
 from tests.worker.engine_peer import FINISH, Script, delta, infer
+from tests.worker.memory import PATIENCE_S
 from tests.worker.server_peer import LOST, Always, InTurn, accept, reply_to, taken
 from tests.worker.workers import House
 
@@ -118,7 +119,7 @@ async def test_a_process_that_lost_its_channel_to_another_one_ends_before_it_reg
     house.server.on_events = Always(SessionReplaced("epoch 1 was replaced by 2", epoch=2))
     house.server.cut_channel()
     with pytest.raises(SessionReplaced, match="another process"):
-        await life
+        await asyncio.wait_for(life, PATIENCE_S)
     assert epochs(house) == [1]
 
 
