@@ -15,6 +15,8 @@ class ScriptedWorker:
         self._rig = rig
         self.session_id = new_id()
         self.epoch = 0
+        self.token: dict[str, str] = {}
+        """The header of its token, if it has one."""
         self._channel: Exchange | None = None
         self._frames: list[Frame] = []
 
@@ -24,14 +26,14 @@ class ScriptedWorker:
 
     @property
     def headers(self) -> dict[str, str]:
-        return {"inferpool-session-secret": SECRET, "inferpool-session-epoch": str(self.epoch)}
+        return {**self.token, "inferpool-session-secret": SECRET, "inferpool-session-epoch": str(self.epoch)}
 
     async def register(
-        self, names: tuple[str, ...] = ("m",), slots: int = 4, holding: tuple[object, ...] = ()
+        self, names: tuple[str, ...] = ("m",), slots: int = 4, holding: tuple[object, ...] = (), **fields: object
     ) -> Answer:
-        """Register under the next epoch."""
+        """Register under the next epoch; the fields are those of every llm."""
         self.epoch += 1
-        llms = [{"name": name, "model": name, "engine": "e", "slots": slots} for name in names]
+        llms = [{"name": name, "model": name, "engine": "e", "slots": slots, **fields} for name in names]
         body = {
             "protocol": 1,
             "session_id": self.session_id,
@@ -40,7 +42,7 @@ class ScriptedWorker:
             "llms": llms,
             "holding": holding,
         }
-        headers = {**JSON, "inferpool-session-secret": SECRET}
+        headers = {**JSON, **self.token, "inferpool-session-secret": SECRET}
         return await self._rig.call("POST", "/api/v1/sessions", headers, msgspec.json.encode(body))
 
     async def bind(self) -> Exchange:
@@ -119,10 +121,10 @@ def of(infer: Infer) -> dict[str, object]:
     return {"task_id": infer.task_id, "attempt": infer.attempt}
 
 
-async def bound_worker(rig: Rig, *names: str, slots: int = 4) -> ScriptedWorker:
+async def bound_worker(rig: Rig, *names: str, slots: int = 4, **fields: object) -> ScriptedWorker:
     """A worker that is registered, its channel open."""
     worker = ScriptedWorker(rig)
-    answer = await worker.register(names or ("m",), slots)
+    answer = await worker.register(names or ("m",), slots, **fields)
     assert answer.status == 200, answer.body
     await worker.bind()
     return worker

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from inferpool.core.errors import InvalidRequest
-from inferpool.wire.forms import PART_LIMIT, VALUE_LIMIT, form_fields, is_form, read_form, splice_field
+from inferpool.wire.forms import PART_LIMIT, VALUE_LIMIT, form_fields, is_form, read_form, splice_field, without_boundary
 
 KIND = "multipart/form-data; boundary=b0"
 FILE = b'--b0\r\nContent-Disposition: form-data; name="file"; filename="a.wav"\r\nContent-Type: audio/wav\r\n\r\n%b\r\n'
@@ -81,3 +81,11 @@ def test_a_broken_form_is_not_quoted_in_any_log(caplog: pytest.LogCaptureFixture
     with pytest.raises(InvalidRequest):
         read_form(b"--b0\r\nsecret words\r\n", KIND)
     assert caplog.text == ""
+
+
+def test_two_forms_that_differ_in_their_boundary_alone_are_the_same() -> None:
+    first = FILE % b"x" + MODEL % b"m" + END
+    second = first.replace(b"b0", b"b1")
+    assert without_boundary(first, KIND) == without_boundary(second, "multipart/form-data; boundary=b1")
+    assert without_boundary(first, "application/json; boundary=b0") == first
+    assert without_boundary(first, "multipart/form-data") == first

@@ -8,6 +8,7 @@ from inferpool.core.errors import Forbidden, InvalidRequest, ProtocolUnsupported
 from inferpool.core.llm import NAME_LIMIT
 from inferpool.core.session import PROTOCOL, LlmOffer
 from inferpool.wire.sessions import RegisterRequest
+from inferpool.wire.tasks import check_endpoint
 
 LLM_LIMIT: Final = 1000
 """Llms that one session may publish."""
@@ -15,10 +16,14 @@ SLOT_LIMIT: Final = 10_000
 """Slots of one engine."""
 HOLDING_LIMIT: Final = 100_000
 """Attempts that one registration may list."""
+TEXT_LIMIT: Final = 1000
+"""Characters of a model id, of an engine's address."""
 SECRET_MIN: Final = 16
 """Characters of a session's secret."""
 
 _SESSION_ID: Final = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+_OWN_ROUTE: Final = "/infer"
+"""Below an llm's own address stands what asks it."""
 _RESERVED: Final = ("tier:", "agent:")
 
 
@@ -73,10 +78,28 @@ def _check_llms(llms: list[LlmOffer]) -> None:
         for field, value in (("pool_name", llm.pool_name), ("tier", llm.tier)):
             if value is not None:
                 _check_name(value, f"{where}.{field}")
-        if not llm.model:
-            raise InvalidRequest("an llm needs the engine's model id", param=f"{where}.model")
+        _check_engine(llm, where)
         if not 0 <= llm.slots <= SLOT_LIMIT:
             raise InvalidRequest(f"`slots` must be from 0 to {SLOT_LIMIT}", param=f"{where}.slots")
+
+
+def _check_engine(llm: LlmOffer, where: str) -> None:
+    """What is said of the engine: it may be any text, within reason."""
+    if llm.name.endswith(_OWN_ROUTE):
+        raise InvalidRequest(f"names that end in {_OWN_ROUTE} are reserved", param=f"{where}.name")
+    if not 1 <= len(llm.model) <= TEXT_LIMIT:
+        raise InvalidRequest(
+            f"an llm needs the engine's model id, of at most {TEXT_LIMIT} characters", param=f"{where}.model"
+        )
+    if len(llm.engine) > TEXT_LIMIT:
+        raise InvalidRequest(f"`engine` has at most {TEXT_LIMIT} characters", param=f"{where}.engine")
+    for endpoint in llm.endpoints or ():
+        try:
+            check_endpoint(endpoint)
+        except InvalidRequest as error:
+            raise InvalidRequest(
+                "`endpoints` are paths below /v1/, such as chat/completions", f"{where}.endpoints"
+            ) from error
 
 
 def _check_name(name: str, param: str) -> None:

@@ -18,6 +18,8 @@ from inferpool.store.protocol import StoreReader
 
 _TIER: Final = "tier:"
 _PAGE: Final = 1000
+_NAMED: Final = 3
+"""Names that a refusal offers."""
 
 
 class ModelEntry(msgspec.Struct, frozen=True):
@@ -140,6 +142,25 @@ class Catalog:
 
     def _to_llm(self, llm: Llm) -> Routing:
         return Routing(lane=llm_lane(llm.name), pool_name=llm.pool, llm_name=llm.name, model=llm.name)
+
+    def check_endpoint(self, routing: Routing, endpoint: str, limits: Limits = NO_LIMITS) -> None:
+        """Raises `ModelNotFound` where llms stand behind the lane, none of which has the endpoint; names those that do."""
+        behind = list(self._behind(routing))
+        if not behind or any(llm.serves(endpoint) for llm in behind):
+            return
+        names = limits.llms | limits.pools
+        others = {llm.pool for llm in self._llms.values() if llm.serves(endpoint) and (not limits or llm.pool in names)}
+        told = ", ".join(repr(name) for name in sorted(others)[:_NAMED])
+        raise ModelNotFound(
+            f"{routing.model!r} does not serve {endpoint}; {f'these do: {told}' if told else 'no llm here does'}",
+            "model",
+        )
+
+    def _behind(self, routing: Routing) -> Iterable[Llm]:
+        """The llms, live or not, that may take from the call's lane."""
+        if routing.pool_name is None:
+            return [llm for llm in self._llms.values() if routing.lane in lanes_of(llm)]
+        return [llm for llm in self._pools.get(routing.pool_name, {}).values() if routing.lane in lanes_of(llm)]
 
     def _nearest(self, model: str, limits: Limits = NO_LIMITS) -> str:
         names = sorted(limits.llms & self._llms.keys() | limits.pools if limits else {*self._llms, *self._pools})

@@ -14,6 +14,7 @@ from inferpool.dispatch.moves import Moves
 from inferpool.dispatch.scheduler import Scheduler
 from inferpool.dispatch.shared import Shared
 from inferpool.store.protocol import Cancelled, Enqueued
+from inferpool.wire.forms import without_boundary
 
 
 class Intake:
@@ -37,6 +38,8 @@ class Intake:
         shared = self._shared
         routing = shared.catalog.route(call.model, call.mode, pin=call.pin, limits=call.limits)
         slot = self._scheduler.slot_for(routing.lane, call.endpoint)
+        if slot is None:
+            shared.catalog.check_endpoint(routing, call.endpoint, call.limits)
         self._check_mode(call, routing, slot is not None)
         if slot is None:
             shared.backlog.admit(len(call.body))
@@ -108,8 +111,7 @@ class Intake:
         shared = self._shared
         key = None
         if call.idempotency_key is not None:
-            digest = hashlib.sha256(call.endpoint.encode() + b"\0" + call.body).hexdigest()
-            key = IdempotencyKey(call.idempotency_key, digest)
+            key = IdempotencyKey(call.idempotency_key, _digest(call))
         return NewTask(
             id=TaskId(shared.new_id()),
             routing=routing,
@@ -179,3 +181,10 @@ class Intake:
         await self._owned(task_id, owner)
         await self._shared.store.purge(task_id)
         self._shared.feed.part(task_id)
+
+
+def _digest(call: Call) -> str:
+    """What two calls have in common when one repeats the other; a client that repeats a form draws a new boundary."""
+    pinned = call.model if call.pin else ""
+    body = without_boundary(call.body, call.content_type)
+    return hashlib.sha256(b"\0".join((call.endpoint.encode(), pinned.encode(), body))).hexdigest()

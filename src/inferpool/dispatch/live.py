@@ -81,6 +81,7 @@ class LiveSession:
         for engine in self.engines.values():
             engine.llms = [llm for llm in llms if llm.engine == engine.name]
             engine.slots = max((llm.slots for llm in engine.llms), default=0)
+            engine.looked.clear()  # what it looked for was for the llms that it had
 
     def change(self, llm: Llm) -> None:
         """One of its llms changed."""

@@ -34,13 +34,19 @@ class Scheduler:
         best: tuple[LiveSession, Llm] | None = None
         most = 0
         for session, llm in self._catalog.serving(lane, endpoint):
-            free = session.engines[llm.engine].free
-            if free > most and session.open and llm.status is LlmStatus.ACTIVE and not self._contended(llm):
+            engine = session.engines[llm.engine]
+            free = engine.free
+            if free > most and session.open and llm.status is LlmStatus.ACTIVE and not self._contended(engine, llm):
                 best, most = (session, llm), free
         return None if self._feed.size > self._options.feed_bytes else best
 
-    def _contended(self, llm: Llm) -> bool:
-        return any(self._backlog.mark_of(lane) for lane in lanes_of(llm))
+    def _contended(self, engine: Engine, llm: Llm) -> bool:
+        return any(self._may_hold(engine, lane) for lane in lanes_of(llm))
+
+    def _may_hold(self, engine: Engine, lane: str) -> bool:
+        """Whether the lane may hold something that this engine has not looked for yet."""
+        mark = self._backlog.mark_of(lane)
+        return mark != 0 and engine.looked.get(lane) != mark
 
     def hand_over(self, session: LiveSession, llm_name: str, task: NewTask, attempt: int) -> None:
         """A task that was stored as claimed at once goes to its worker."""
@@ -113,7 +119,7 @@ class Scheduler:
             for llm in engine.llms
             if llm.status is LlmStatus.ACTIVE
             for lane in lanes_of(llm)
-            if self._backlog.mark_of(lane)
+            if self._may_hold(engine, lane)
         ]
 
     def _claimed(
@@ -134,9 +140,17 @@ class Scheduler:
         if failed:
             return  # the lanes keep their marks: the poll tries again
         if len(tasks) < free and session.open:
-            for lane, mark in marks.items():
-                self._backlog.drained(lane, mark)
+            self._note_empty(engine, marks)
         self._want(session, engine)
+
+    def _note_empty(self, engine: Engine, marks: dict[str, int]) -> None:
+        """A claim found no more in these lanes. Who serves a few endpoints alone saw no more than his own tasks."""
+        narrow = {lane for llm in engine.llms if llm.endpoints is not None for lane in lanes_of(llm)}
+        for lane, mark in marks.items():
+            if lane in narrow and self._backlog.pending(lane):
+                engine.looked[lane] = mark
+            else:
+                self._backlog.drained(lane, mark)
 
     # ---- slots -------------------------------------------------------------------------------------------------
 

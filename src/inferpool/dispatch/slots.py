@@ -25,7 +25,7 @@ class HeldState(Enum):
 class Engine:
     """One engine of a session: the llms on it share its slots."""
 
-    __slots__ = ("claiming", "llms", "name", "reserved", "slots", "turns", "used")
+    __slots__ = ("claiming", "llms", "looked", "name", "reserved", "slots", "turns", "used")
 
     def __init__(self, name: str, slots: int) -> None:
         self.name = name
@@ -37,6 +37,8 @@ class Engine:
         """Slots that a claim under way may fill."""
         self.claiming = False
         self.turns: Final = Turns()
+        self.looked: dict[str, int] = {}
+        """Lanes with nothing more for the endpoints of these llms, up to that mark of the lane."""
 
     @property
     def free(self) -> int:

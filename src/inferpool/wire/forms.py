@@ -80,7 +80,7 @@ def is_form(content_type: bytes) -> bool:
 
 def read_form(body: bytes, content_type: str) -> list[Part]:
     """The parts in order. Raises `InvalidRequest` for what is no form, or not the whole of one."""
-    boundary = parse_options_header(content_type)[1].get(b"boundary", b"")
+    boundary = _boundary(content_type)
     if not boundary:
         raise InvalidRequest("the form's Content-Type names no boundary", param="Content-Type")
     reader = _Reader()
@@ -103,6 +103,16 @@ def read_form(body: bytes, content_type: str) -> list[Part]:
     if not reader.whole:
         raise InvalidRequest("the body is no whole multipart form: its last boundary is missing")
     return reader.parts
+
+
+def _boundary(content_type: str) -> bytes:
+    return parse_options_header(content_type)[1].get(b"boundary", b"")
+
+
+def without_boundary(body: bytes, content_type: str) -> bytes:
+    """A form as it is whatever boundary its client drew; any other body unchanged."""
+    boundary = _boundary(content_type) if content_type.startswith("multipart/") else b""
+    return body.replace(b"--" + boundary, b"--") if boundary else body
 
 
 def form_fields(body: bytes, content_type: str, names: frozenset[str]) -> Mapping[str, str]:
