@@ -39,6 +39,14 @@ async def test_what_waits_together_shares_one_commit(tmp_path: Path) -> None:
         assert at.commits == 1
 
 
+async def test_what_a_busy_loop_brings_a_round_later_shares_the_commit(tmp_path: Path) -> None:
+    async with bench(tmp_path) as at:
+        first = at.store.enqueue(new_task(), None)
+        await turn_of_the_loop()
+        await asyncio.gather(first, at.store.enqueue(new_task(), None))
+        assert at.commits == 1
+
+
 async def test_a_batch_is_bounded_by_its_operations(tmp_path: Path) -> None:
     async with bench(tmp_path) as at:
         await asyncio.gather(*(at.store.enqueue(new_task(), None) for _ in range(writing.BATCH_OPERATIONS + 1)))
