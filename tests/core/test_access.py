@@ -6,6 +6,7 @@ from inferpool.core.access import (
     LOCAL_CALLER,
     MUTATIONS,
     NO_LIMITS,
+    NOBODY,
     Action,
     Caller,
     Judgement,
@@ -34,6 +35,11 @@ def every(*resources: str) -> set[str]:
 def test_an_admin_may_do_everything_to_whatever_belongs_to_anybody(owner: str | None) -> None:
     assert rights_of(ADMIN, owner) == every(*Resource)
     assert rights_of(LOCAL_CALLER, owner) == every(*Resource)
+
+
+@pytest.mark.parametrize("owner", [None, "", "ann"])
+def test_who_is_not_known_may_do_nothing(owner: str | None) -> None:
+    assert rights_of(NOBODY, owner) == set()
 
 
 @pytest.mark.parametrize("owner", [None, "ann"])

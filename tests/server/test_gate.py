@@ -6,17 +6,18 @@ from pathlib import Path
 import pytest
 
 from inferpool.server.app import Application
-from inferpool.server.gate import Resource, ServerParts
+from inferpool.server.gate import ServerParts
 from inferpool.server.options import ServerOptions
 from inferpool.server.request import Reply, Request, header_value
-from inferpool.server.routes import ROUTES, Audience, Route
+from inferpool.server.resource import Resource
+from inferpool.server.routes import ROUTES, Route
 from inferpool.server.site import Handler, Site
 from tests.server.rig import JSON, Rig, new_id, running
 from tests.server.scripted_worker import ScriptedWorker
 
 pytestmark = pytest.mark.anyio
 CHAT = "/v1/chat/completions"
-NAMES = {"session_id": new_id(), "task_id": new_id(), "attempt": "1", "name:path": "a%2Fb"}
+NAMES = {"session_id": new_id(), "task_id": new_id(), "attempt": "1", "name:path": "a%2Fb", "token_id": new_id()}
 
 
 def filled(path: str) -> str:
@@ -44,12 +45,8 @@ async def test_a_wrong_method_is_told_all_the_right_ones(rig: Rig, route: Route)
     assert set(answer.headers["allow"].split(", ")) == allowed
 
 
-def test_every_route_says_who_may_call_it() -> None:
-    audiences = {route.audience for route in ROUTES}
-    assert audiences == set(Audience)
-    assert [route.path for route in ROUTES if route.audience is Audience.ANYONE] == ["/healthz", "/readyz"]
-    secret = [route.path for route in ROUTES if route.audience is Audience.SESSION]
-    assert all(path.startswith("/api/v1/sessions") for path in secret)
+def test_nobody_calls_a_route_without_a_right_but_those_of_health() -> None:
+    assert [route.path for route in ROUTES if route.right is None] == ["/healthz", "/readyz"]
 
 
 def test_no_route_is_in_the_table_twice() -> None:
@@ -101,7 +98,9 @@ async def break_off(site: Site, request: Request) -> None:
 def with_a_broken_route(rig: Rig, handler: Handler) -> Rig:
     """The same server with one more route, at `/breaks`."""
     site = Site(rig.dispatch, ServerOptions())
-    app = Application(site, ServerParts(new_id, rig.log), {"/breaks": Resource(site, {"GET": handler})})
+    app = Application(
+        site, ServerParts(new_id, rig.log), {"/breaks": Resource(site, [Route("GET", "/breaks", handler, None)])}
+    )
     return Rig(app, rig.dispatch, rig.clock, rig.log)
 
 

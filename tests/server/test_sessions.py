@@ -98,7 +98,9 @@ WRONG = [
 
 
 @pytest.mark.parametrize("wrong", WRONG)
-@pytest.mark.parametrize("route", ["POST /events", "GET /channel", f"GET /requests/{new_id()}/1"])
+@pytest.mark.parametrize(
+    "route", ["POST /events", "GET /channel", "GET /requests/01900000-0000-7000-8000-000000000000/1"]
+)
 async def test_every_session_route_asks_for_secret_with_epoch(
     rig: Rig, worker: ScriptedWorker, route: str, wrong: tuple[dict[str, str], int, str | None]
 ) -> None:

@@ -147,18 +147,23 @@ NO_LIMITS: Final = Limits()
 
 
 class Caller(msgspec.Struct, frozen=True):
-    """Who asks: a subject in a role, within limits. `token_id` is None for the local user of an open server."""
+    """Who asks: a subject in a role, within limits. `token_id` is None for the local user of an open server.
+
+    Without a role it may do nothing: who that is, is not known yet.
+    """
 
     subject: str
-    role: Role
+    role: Role | None
     limits: Limits = NO_LIMITS
     token_id: TokenId | None = None
 
     def scope(self, right: Right) -> Scope | None:
         """How far the caller's right reaches; None: it has none."""
-        return _GRANTED.get((self.role, right))
+        return None if self.role is None else _GRANTED.get((self.role, right))
 
 
+NOBODY: Final = Caller("", None)
+"""Who did not say yet who he is."""
 LOCAL_CALLER: Final = Caller(LOCAL, Role.ADMIN)
 """The one user of an open server."""
 

@@ -5,19 +5,20 @@ from starlette.routing import Route as StarletteRoute
 
 from inferpool.dispatch.service import Dispatch
 from inferpool.server.asgi import Asgi
-from inferpool.server.gate import Gate, Resource, ServerParts
+from inferpool.server.gate import Gate, ServerParts
 from inferpool.server.options import ServerOptions
-from inferpool.server.routes import ROUTES
-from inferpool.server.site import Handler, Site
+from inferpool.server.resource import Resource
+from inferpool.server.routes import ROUTES, Route
+from inferpool.server.site import Site
 
 
 def build_app(dispatch: Dispatch, options: ServerOptions, parts: ServerParts) -> Starlette:
     """The application over one dispatch, which need not be open yet: until then every call is answered 503."""
     site = Site(dispatch, options)
-    paths: dict[str, dict[str, Handler]] = {}
+    paths: dict[str, list[Route]] = {}
     for route in ROUTES:
-        paths.setdefault(route.path, {})[route.method] = route.handler
-    return Application(site, parts, {path: Resource(site, handlers) for path, handlers in paths.items()})
+        paths.setdefault(route.path, []).append(route)
+    return Application(site, parts, {path: Resource(site, routes) for path, routes in paths.items()})
 
 
 class Application(Starlette):

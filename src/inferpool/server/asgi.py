@@ -19,4 +19,5 @@ class HttpScope(TypedDict, total=False):
     path: str
     query_string: bytes
     headers: Headers
+    client: tuple[str, int] | None
     path_params: dict[str, str]

@@ -53,6 +53,7 @@ def _asked(request: Request, body: bytes, known: CallBody, headers: CallHeaders,
     kind = request.headers.get(b"content-type")
     return Call(
         owner=request.owner,
+        limits=request.caller.limits,
         endpoint=request.endpoint,
         body=body,
         content_type="application/json" if kind is None else kind.decode("latin-1"),

@@ -1,24 +1,23 @@
 """What every request passes: its id, the open mode's checks, the handler, the problem in place of an exception."""
 
 from collections.abc import Mapping
-from typing import Final, cast
+from typing import Final
 
 import msgspec
 from starlette.exceptions import HTTPException
 
-from inferpool.core.errors import InferpoolError, MethodNotAllowed, NotFound, StoreUnavailable
+from inferpool.core.errors import InferpoolError, NotFound, StoreUnavailable
 from inferpool.core.ids import NewId
 from inferpool.dispatch.background import Log
-from inferpool.server.access import admit
-from inferpool.server.asgi import Asgi, HttpScope, Receive, Scope, Send
+from inferpool.server.asgi import Asgi, Receive, Scope, Send
+from inferpool.server.identity import HEALTH, Doorman
 from inferpool.server.request import ClientGone, Reply, Request
-from inferpool.server.site import Handler, Site
+from inferpool.server.resource import REQUEST, Resource, deed_of
+from inferpool.server.site import Site
 from inferpool.wire.problems import error_frame, problem_of
 
-_REQUEST: Final = "inferpool.request"
-"""Where the scope keeps the request on its way through Starlette's router."""
-_HEALTH: Final = frozenset({"/healthz", "/readyz"})
-"""Paths that a server answers before it is ready."""
+_PATH_MOST: Final = 100
+"""Characters of an unknown path that the audit keeps."""
 
 
 class ServerParts(msgspec.Struct, frozen=True):
@@ -28,34 +27,12 @@ class ServerParts(msgspec.Struct, frozen=True):
     log: Log
 
 
-class Resource:
-    """One path with a handler a method."""
-
-    def __init__(self, site: Site, handlers: Mapping[str, Handler]) -> None:
-        self._site = site
-        self._handlers = handlers
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """As Starlette's router calls it, once it found the path."""
-        request = cast("Request", scope[_REQUEST])
-        request.params = cast("HttpScope", scope)["path_params"]
-        await self.serve(request)
-
-    async def serve(self, request: Request) -> None:
-        """Run the handler, send its reply. Raises `MethodNotAllowed`, or what the handler raises."""
-        handler = self._handlers.get(request.method)
-        if handler is None:
-            raise MethodNotAllowed(f"{request.path} does not take {request.method}", list(self._handlers))
-        reply = await handler(self._site, request)
-        if reply is not None:
-            await request.answer(reply)
-
-
 class Gate:
     """The outermost layer; nothing that a handler raises passes it."""
 
     def __init__(self, site: Site, parts: ServerParts, router: Asgi, exact: Mapping[str, Resource]) -> None:
         self._dispatch = site.dispatch
+        self._doorman = Doorman(site)
         self._parts = parts
         self._router = router
         self._exact = exact
@@ -71,25 +48,32 @@ class Gate:
         except ClientGone:
             return
         except InferpoolError as error:
+            self._note(request, error)
             await self._refuse(request, error)
         except Exception as error:  # noqa: BLE001 - whatever it is, the caller gets an answer, the log the place
             self._log(request, error)
             await self._refuse(request, InferpoolError(f"an unexpected error; the log tells more under {request.id}"))
 
     async def _serve(self, request: Request, asgi: tuple[Scope, Receive, Send]) -> None:
-        admit(request.headers)
-        if not self._dispatch.ready and request.path not in _HEALTH:
+        if not self._dispatch.ready and request.path not in HEALTH:
             raise StoreUnavailable("this server is not ready yet, or no longer")
+        await self._doorman.identify(request)
         resource = self._exact.get(request.path)
         if resource is not None:
             await resource.serve(request)
             return
         scope, receive, send = asgi
-        scope[_REQUEST] = request
+        scope[REQUEST] = request
         try:
             await self._router(scope, receive, send)
         except HTTPException as error:  # the router's word for "no such path"
             raise NotFound(f"there is no {request.path[:200]!r} here") from error
+
+    def _note(self, request: Request, error: InferpoolError) -> None:
+        """A refusal for want of a right is kept; of a path that was not looked up yet, as it was asked for."""
+        if error.denied:
+            title = request.title or f"{request.method} {request.path[:_PATH_MOST]}"
+            self._dispatch.trail.note(deed_of(request, title, error.code.value))
 
     async def _refuse(self, request: Request, error: InferpoolError) -> None:
         if request.started:

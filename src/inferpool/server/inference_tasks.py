@@ -4,7 +4,8 @@ from typing import Final
 
 import msgspec
 
-from inferpool.core.errors import InvalidRequest, NotFound
+from inferpool.core.access import Caller
+from inferpool.core.errors import Forbidden, InvalidRequest, NotFound
 from inferpool.core.ids import TaskId
 from inferpool.core.lifecycle import TERMINAL, Status
 from inferpool.core.task import StoredTask
@@ -41,7 +42,7 @@ async def create(site: Site, request: Request) -> Reply:
     new = read_new_task(await request.body(site.options.max_body_bytes))
     wish = read_headers(request.headers)
     body = bytes(new.request)
-    ticket = await site.dispatch.intake.submit(_asked(request.owner, new, wish, (_read_inner(new, body), body)))
+    ticket = await site.dispatch.intake.submit(_asked(request.caller, new, wish, (_read_inner(new, body), body)))
     request.task_id = ticket.task_id
     stored = await find(site, request, ticket.task_id)
     standing = await site.dispatch.queue.standing(stored.row)
@@ -61,10 +62,11 @@ def _read_inner(new: NewTaskRequest, body: bytes) -> CallBody:
         raise InvalidRequest(f"in `request`: {error.message}", param=inside) from error
 
 
-def _asked(owner: str, new: NewTaskRequest, headers: CallHeaders, inner: tuple[CallBody, bytes]) -> Call:
+def _asked(caller: Caller, new: NewTaskRequest, headers: CallHeaders, inner: tuple[CallBody, bytes]) -> Call:
     known, body = inner
     return Call(
-        owner=owner,
+        owner=caller.subject,
+        limits=caller.limits,
         endpoint=new.endpoint,
         body=body,
         model=known.model,
@@ -106,8 +108,11 @@ async def list_all(site: Site, request: Request) -> Reply:
     query = Query(request, _FILTERS)
     limit = query.limit()
     before = query.cursor()
+    owner = query.text("owner")
+    if request.only is not None and owner not in {None, request.only}:
+        return Reply(body=_encode(TaskList([], None)))  # another's tasks: there are none to be seen
     which = TaskFilter(
-        owner=query.text("owner"),
+        owner=owner or request.only,
         statuses=_statuses(query),
         pool=query.text("pool"),
         llm=query.text("llm"),
@@ -132,9 +137,9 @@ async def remove(site: Site, request: Request) -> Reply:
     """Cancel the task (an ended one is answered unchanged), or with `?purge=true` delete an ended one."""
     task_id = TaskId(path_id(request, "task_id", "task"))
     if Query(request, {"purge"}).flag("purge"):
-        await site.dispatch.intake.purge(task_id, request.owner)
+        await site.dispatch.intake.purge(task_id, request.only)
         return Reply(status=204)
-    await site.dispatch.intake.cancel(task_id, request.owner)
+    await site.dispatch.intake.cancel(task_id, request.only)
     return Reply(body=await task_body(site, await find(site, request, task_id)))
 
 
@@ -142,8 +147,17 @@ async def replay(site: Site, request: Request) -> Reply:
     """Queue a task in error, or a cancelled one, again."""
     task_id = TaskId(path_id(request, "task_id", "task"))
     Query(request)
-    await site.dispatch.intake.replay(task_id, request.owner)
+    await _check_reach(site, request, task_id)
+    await site.dispatch.intake.replay(task_id, request.only)
     return Reply(body=await task_body(site, await find(site, request, task_id)))
+
+
+async def _check_reach(site: Site, request: Request, task_id: TaskId) -> None:
+    """Raises `Forbidden` where the caller's limits do not reach the llms that would run its task again."""
+    if request.caller.limits:
+        row = (await find(site, request, task_id)).row
+        if not request.caller.limits.covers(row.lane, row.pool_name):
+            raise Forbidden(f"this token is limited to other llms or pools than {row.model!r}")
 
 
 async def attempts(site: Site, request: Request) -> Reply:
@@ -158,8 +172,10 @@ async def attempts(site: Site, request: Request) -> Reply:
 async def find(site: Site, request: Request, task_id: TaskId) -> StoredTask:
     """The task, if its caller may see it. Raises `NotFound`."""
     stored = await site.dispatch.reader.task(task_id)
-    if stored is None or stored.row.owner != request.owner:
+    if stored is None:
         raise NotFound(f"there is no task {task_id}")
+    if request.only not in {None, stored.row.owner}:
+        raise NotFound.unseen(f"there is no task {task_id}")
     return stored
 
 

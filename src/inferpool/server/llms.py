@@ -18,8 +18,9 @@ async def list_all(site: Site, request: Request) -> Reply:
     query = Query(request, {"cursor", "limit"})
     limit = query.limit()
     found = await site.dispatch.reader.llms(query.text("cursor"), limit + 1)
-    page = [show_llm(llm) for llm in found[:limit]]
-    return Reply(body=_encode(LlmList(page, page[-1].name if len(found) > limit else None)))
+    limits = request.caller.limits
+    page = [show_llm(llm) for llm in found[:limit] if limits.sees(llm.name, llm.pool)]
+    return Reply(body=_encode(LlmList(page, found[limit - 1].name if len(found) > limit else None)))
 
 
 async def read(site: Site, request: Request) -> Reply:
@@ -29,4 +30,6 @@ async def read(site: Site, request: Request) -> Reply:
     llm = await site.dispatch.reader.llm(name)
     if llm is None:
         raise NotFound(f"there is no llm {name[:200]!r}")
+    if not request.caller.limits.sees(llm.name, llm.pool):
+        raise NotFound.unseen(f"there is no llm {name[:200]!r}")
     return Reply(body=_encode(show_llm(llm)))

@@ -4,6 +4,7 @@ from typing import Final, TypeAlias, cast
 
 import msgspec
 
+from inferpool.core.access import NOBODY
 from inferpool.core.errors import InvalidRequest, TooLarge
 from inferpool.core.ids import TaskId
 from inferpool.server.asgi import Headers, HttpScope, Receive, Scope, Send
@@ -18,9 +19,6 @@ EVENT_STREAM: Final[Headers] = [
 """Headers of every event stream: no cache keeps it, no proxy collects it."""
 _BODILESS: Final = frozenset({204, 304})
 _PREFIX: Final = "/v1/"
-
-LOCAL_OWNER: Final = "local"
-"""Every caller, until tokens exist (spec section 2)."""
 
 
 class ClientGone(Exception):
@@ -43,19 +41,23 @@ class Request:
     """A request; at most one answer is sent through it."""
 
     __slots__ = (
+        "_client",
         "_receive",
         "_send",
+        "caller",
         "endpoint",
         "extra",
         "headers",
         "id",
         "method",
-        "owner",
+        "only",
         "params",
         "path",
         "query",
         "started",
         "task_id",
+        "thing",
+        "title",
     )
 
     def __init__(self, scope: Scope, receive: Receive, send: Send, request_id: str) -> None:
@@ -72,11 +74,29 @@ class Request:
         """What the caller asks of an engine; it decides in which dialect errors are told."""
         self.extra: Headers = []
         """Headers of the answer, whatever becomes of the request."""
-        self.owner = LOCAL_OWNER
+        self._client = http.get("client")
+        self.caller = NOBODY
+        """Who asks, once that is known."""
+        self.only: str | None = None
+        """Whose things alone it may see here; None: everybody's."""
+        self.title = ""
+        """The method with the route's path, once the route is found."""
+        self.thing = ""
+        """What the request made, or is about, for the audit."""
         self.task_id: TaskId | None = None
         """The durable task that this request made, as soon as there is one."""
         self.started = False
         """The answer's head is sent: an error can no longer change it."""
+
+    @property
+    def owner(self) -> str:
+        """Whose the things are that this request makes."""
+        return self.caller.subject
+
+    @property
+    def address(self) -> str:
+        """Where the connection comes from."""
+        return "" if self._client is None else self._client[0]
 
     @property
     def dialect(self) -> Dialect:

@@ -8,7 +8,7 @@ import msgspec
 
 from inferpool.core.errors import Forbidden, InvalidRequest, NotFound, ProtocolUnsupported
 from inferpool.core.ids import SessionId, TaskId
-from inferpool.core.session import PROTOCOL
+from inferpool.core.session import PROTOCOL, Session
 from inferpool.dispatch.sessions import Credentials
 from inferpool.server.presence import Presence
 from inferpool.server.query import Query, path_id
@@ -41,7 +41,8 @@ async def register(site: Site, request: Request) -> Reply:
     asked = _read_registration(await request.body(BATCH_LIMIT))
     secret = request.headers.get(_SECRET)
     told = None if secret is None else secret.decode("latin-1")
-    reply = await site.dispatch.desk.register(asked, told, request.owner)
+    reply = await site.dispatch.desk.register(asked, told, request.owner, request.caller.limits)
+    request.thing = reply.session_id
     return Reply(body=_encode(reply))
 
 
@@ -108,9 +109,11 @@ async def request_body(site: Site, request: Request) -> Reply:
 
 
 async def leave(site: Site, request: Request) -> Reply:
-    """Begin the session's leave: its own worker with its secret, or an operator without one."""
+    """Begin the session's leave: its own worker with its secret, or its owner, an operator without one."""
     session_id = SessionId(path_id(request, "session_id", "session"))
     spoken = _SECRET in request.headers or _EPOCH in request.headers
+    if not spoken:
+        await _find(site, request, session_id)
     await site.dispatch.desk.leave(_credentials(request) if spoken else session_id)
     return Reply(status=204)
 
@@ -120,7 +123,7 @@ async def list_all(site: Site, request: Request) -> Reply:
     query = Query(request, {"cursor", "limit"})
     limit = query.limit()
     before = query.cursor()
-    found = await site.dispatch.reader.sessions(None if before is None else SessionId(before), limit + 1)
+    found = await site.dispatch.reader.sessions(None if before is None else SessionId(before), limit + 1, request.only)
     page = [show_session(session) for session in found[:limit]]
     return Reply(body=_encode(SessionList(page, page[-1].id if len(found) > limit else None)))
 
@@ -129,10 +132,17 @@ async def read(site: Site, request: Request) -> Reply:
     """One session."""
     session_id = SessionId(path_id(request, "session_id", "session"))
     Query(request)
+    return Reply(body=_encode(show_session(await _find(site, request, session_id))))
+
+
+async def _find(site: Site, request: Request, session_id: SessionId) -> Session:
+    """The session, if its caller may see it. Raises `NotFound`."""
     session = await site.dispatch.reader.session(session_id)
     if session is None:
         raise NotFound(f"there is no session {session_id}")
-    return Reply(body=_encode(show_session(session)))
+    if request.only not in {None, session.subject}:
+        raise NotFound.unseen(f"there is no session {session_id}")
+    return session
 
 
 def _credentials(request: Request) -> Credentials:
@@ -142,4 +152,4 @@ def _credentials(request: Request) -> Credentials:
     epoch = request.headers.get(_EPOCH, b"")
     if not epoch.isdigit() or len(epoch) > 18:
         raise InvalidRequest(f"the header {EPOCH_HEADER} is a number", param=EPOCH_HEADER)
-    return Credentials(SessionId(request.params["session_id"]), secret.decode("latin-1"), int(epoch))
+    return Credentials(SessionId(request.params["session_id"]), secret.decode("latin-1"), int(epoch), request.only)

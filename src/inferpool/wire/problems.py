@@ -19,6 +19,7 @@ from inferpool.core.errors import (
     MethodNotAllowed,
     SessionReplaced,
     TaskFailed,
+    Unauthenticated,
     Unavailable,
     WaitTimeout,
 )
@@ -127,6 +128,8 @@ def problem_of(error: InferpoolError, task_id: TaskId | None = None, dialect: Di
     headers: list[tuple[str, str]] = [] if known is None else [(TASK_HEADER, known)]
     if isinstance(error, Unavailable):
         headers.append(("Retry-After", str(max(1, math.ceil(error.retry_after_s)))))
+    if isinstance(error, Unauthenticated):
+        headers.append(("WWW-Authenticate", "Bearer"))
     if isinstance(error, MethodNotAllowed):
         headers.append(("Allow", ", ".join(error.allowed)))
     if known is not None or error.code is Code.CONFLICT:
