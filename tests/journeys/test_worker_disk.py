@@ -3,10 +3,10 @@
 import asyncio
 import resource
 import signal
-from pathlib import Path
 
 import pytest
 
+from tests.journeys.looks import outbox
 from tests.journeys.processes import Program
 from tests.journeys.site import Site
 
@@ -21,11 +21,6 @@ def fill_disk(program: Program) -> None:
 def empty_disk(program: Program) -> None:
     """Its files may grow again."""
     resource.prlimit(program.pid, resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
-
-
-def outbox(site: Site) -> list[Path]:
-    """The answers that lie on the disk of a worker."""
-    return sorted(site.folder.rglob("*.result"))
 
 
 async def test_a_full_disk_of_the_worker_costs_no_answer_and_it_recovers_by_itself(site: Site) -> None:

@@ -3,12 +3,12 @@
 import asyncio
 import json
 import signal
-from pathlib import Path
 
 import pytest
 
 from tests.engines.directives import answer_to
 from tests.journeys.ledger import text_of_chunks
+from tests.journeys.looks import held, outbox
 from tests.journeys.processes import Program
 from tests.journeys.site import Site
 from tests.journeys.watching import Watcher
@@ -25,18 +25,6 @@ async def start_stopping(site: Site, failpoint: str, shelve_after_s: str = "0.05
 async def endings(site: Site, task_id: str) -> list[tuple[object, object]]:
     """How the task's attempts ended, whether each cost a try."""
     return [(attempt["ending"], attempt["counted"]) for attempt in await site.attempts(task_id)]
-
-
-def held(site: Site, task_id: str) -> tuple[object, object]:
-    """Attempt and tries of a task that a worker holds; that it runs is written with the next commit, whenever that is."""
-    status, attempt, tries = site.standing(task_id)
-    assert status in {"claimed", "running"}
-    return attempt, tries
-
-
-def outbox(site: Site) -> list[Path]:
-    """The answers that lie on the disk of a worker."""
-    return sorted(site.folder.rglob("*.result"))
 
 
 async def test_killed_before_its_first_chunk_the_restarted_worker_answers_as_if_nothing_had_been(site: Site) -> None:

@@ -9,6 +9,7 @@ import pytest
 from tests.engines.directives import answer_to
 from tests.journeys.cable import cable_to
 from tests.journeys.ledger import text_of_chunks
+from tests.journeys.looks import held
 from tests.journeys.processes import Program
 from tests.journeys.site import Site
 from tests.journeys.watching import Watcher
@@ -35,13 +36,6 @@ async def stop_past_the_grace(site: Site, worker: Program) -> None:
     worker.signal(signal.SIGSTOP)
     await worker.stops()
     await site.server.says("session lost")
-
-
-def held(site: Site, task_id: str) -> tuple[object, object]:
-    """Attempt and tries of a task that a worker holds; that it runs is written with the next commit, whenever that is."""
-    status, attempt, tries = site.standing(task_id)
-    assert status in {"claimed", "running"}
-    return attempt, tries
 
 
 async def history(site: Site, task_id: str) -> list[tuple[object, object, object]]:
