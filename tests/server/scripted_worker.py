@@ -29,11 +29,15 @@ class ScriptedWorker:
         return {**self.token, "inferpool-session-secret": SECRET, "inferpool-session-epoch": str(self.epoch)}
 
     async def register(
-        self, names: tuple[str, ...] = ("m",), slots: int = 4, holding: tuple[object, ...] = (), **fields: object
+        self,
+        names: tuple[str, ...] = ("m",),
+        slots: int = 4,
+        holding: tuple[object, ...] = (),
+        fields: dict[str, object] | None = None,
     ) -> Answer:
         """Register under the next epoch; the fields are those of every llm."""
         self.epoch += 1
-        llms = [{"name": name, "model": name, "engine": "e", "slots": slots, **fields} for name in names]
+        llms = [{"name": name, "model": name, "engine": "e", "slots": slots, **(fields or {})} for name in names]
         body = {
             "protocol": 1,
             "session_id": self.session_id,
@@ -124,7 +128,7 @@ def of(infer: Infer) -> dict[str, object]:
 async def bound_worker(rig: Rig, *names: str, slots: int = 4, **fields: object) -> ScriptedWorker:
     """A worker that is registered, its channel open."""
     worker = ScriptedWorker(rig)
-    answer = await worker.register(names or ("m",), slots, **fields)
+    answer = await worker.register(names or ("m",), slots, fields=fields)
     assert answer.status == 200, answer.body
     await worker.bind()
     return worker

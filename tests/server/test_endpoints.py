@@ -18,10 +18,10 @@ TYPED = ["messages", "responses"]
 FORM_TYPE = "multipart/form-data; boundary=b0"
 
 
-def form(model: str = "m", file: bytes = b"RIFF\xff\x00", **fields: str) -> bytes:
+def form(model: str = "m", file: bytes = b"RIFF\xff\x00", stream: str = "false") -> bytes:
     """A form with a file, as a client would upload it."""
     parts = [b'Content-Disposition: form-data; name="file"; filename="a.wav"\r\nContent-Type: audio/wav\r\n\r\n' + file]
-    for name, value in {"model": model, **fields}.items():
+    for name, value in {"model": model, "stream": stream}.items():
         parts.append(b'Content-Disposition: form-data; name="%b"\r\n\r\n%b' % (name.encode(), value.encode()))
     return b"".join(b"--b0\r\n" + part + b"\r\n" for part in parts) + b"--b0--\r\n"
 
@@ -31,7 +31,7 @@ def ask(rig: Rig, endpoint: str, *, stream: bool = False, **headers: str) -> Exc
     path = f"/v1/{endpoint}"
     named = {name.replace("_", "-"): value for name, value in headers.items()}
     if endpoint in FORM_ENDPOINTS:
-        body = form(**({"stream": "true"} if stream else {}))
+        body = form(stream=str(stream))
         return rig.open("POST", path, {**HOST, "content-type": FORM_TYPE, **named}, body)
     wish: dict[str, object] = {}
     if stream:

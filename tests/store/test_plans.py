@@ -46,6 +46,7 @@ HOT = {
     "end_unserved": "SCAN waiting USING INDEX tasks_impatient",
     "ended_tasks": "SEARCH tasks USING INDEX tasks_ended (completed_at<?)",
     "position": "SEARCH before USING INDEX tasks_waiting (lane=? AND rank<?)",
+    "oldest": "SEARCH tasks USING INDEX tasks_waiting (lane=?)",
     "waiting_lane": "SEARCH tasks USING INDEX tasks_waiting (lane=?)",
     "row": KEY,
     "task": KEY,

@@ -1,7 +1,7 @@
 """Which names callers may use: pools, llms, tiers, with the sessions that serve them now."""
 
 import difflib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Final
 
 import msgspec
@@ -91,6 +91,11 @@ class Catalog:
         """Slots, busy ones too, that may take from the lane; llms of one engine share theirs."""
         engines = {(session.id, llm.engine): llm.slots for session, llm in self.serving(lane)}
         return sum(engines.values())
+
+    @property
+    def pools(self) -> Mapping[str, Mapping[str, Llm]]:
+        """The known llms, live or not, under the names of their effective pools."""
+        return self._pools
 
     def lanes(self) -> list[str]:
         """Every lane that a live session serves."""

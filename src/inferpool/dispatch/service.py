@@ -22,6 +22,7 @@ from inferpool.dispatch.moves import Moves
 from inferpool.dispatch.options import DispatchOptions
 from inferpool.dispatch.pace import Pace
 from inferpool.dispatch.poll import Heartbeat, Poll
+from inferpool.dispatch.pools import Pools
 from inferpool.dispatch.scheduler import Scheduler
 from inferpool.dispatch.sessions import SessionDesk
 from inferpool.dispatch.shared import Shared
@@ -54,6 +55,7 @@ class Dispatch:
         self.pace = Pace(self.catalog)
         self.backlog = Backlog(options)
         self.queue = Queue(reader, self.backlog, self.pace)
+        self.pools = Pools(reader, self.catalog, self.backlog, self.pace, parts.clock)
         self.background = Background(parts.log)
         shared = Shared(
             store=store,

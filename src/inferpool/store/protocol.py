@@ -342,6 +342,9 @@ class StoreReader(AccessReader, Protocol):
         """All waiting tasks in the order of their ids, a page at a time: read back when a server starts."""
         ...
 
+    async def oldest(self, lanes: Sequence[str], depth: int) -> list[tuple[str, Micros]]:
+        """When the earliest among the first `depth` ready tasks of each lane was made; lanes without any are left out."""
+
     async def waiting_lanes(self, lanes: Sequence[str]) -> list[str]:
         """Those of the lanes that hold a ready task: the one-second poll's look, one index probe a lane."""
         ...

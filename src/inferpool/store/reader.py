@@ -25,6 +25,7 @@ from inferpool.store.rows import (
     CLOCKS,
     LAPSED_TOKENS,
     LLMS,
+    OLDEST,
     ONE_LLM,
     ONE_SESSION,
     ONE_TOKEN,
@@ -175,6 +176,11 @@ class SqlReader(_AccessReads):
     async def pending(self, after: TaskId | None, limit: int) -> list[PendingTask]:
         """Waiting tasks in the order of their ids."""
         return await self._read(PENDING, (after or "", limit))
+
+    async def oldest(self, lanes: Sequence[str], depth: int) -> list[tuple[str, Micros]]:
+        """When the earliest among the first ready tasks of each lane was made."""
+        found = await self._desk().read(OLDEST, [(lane, depth) for lane in lanes])
+        return [(one.lane, one.created_at) for one in found]
 
     async def waiting_lanes(self, lanes: Sequence[str]) -> list[str]:
         """Those of the lanes that hold a ready task."""

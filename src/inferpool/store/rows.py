@@ -140,6 +140,13 @@ class Lane(msgspec.Struct, frozen=True):
     lane: str
 
 
+class LaneAge(msgspec.Struct, frozen=True):
+    """When the earliest of a lane's first tasks was made."""
+
+    lane: str
+    created_at: Micros
+
+
 class TokenName(msgspec.Struct, frozen=True):
     """A token's id alone."""
 
@@ -213,6 +220,7 @@ ONE_SESSION: Final = Statement("session", Session, json=("labels",))
 SECRET_HASH: Final = Statement("secret_hash", SecretHash)
 CLOCKS: Final = Statement("clocks", LaneClock)
 PENDING: Final = Statement("pending", PendingTask)
+OLDEST: Final = Statement("oldest", LaneAge)
 WAITING_LANE: Final = Statement("waiting_lane", Lane)
 
 CREATE_TOKEN: Final = Statement("create_token", Token, json=_TOKEN_JSON)

@@ -35,6 +35,38 @@ class LlmList(msgspec.Struct, frozen=True):
     next_cursor: str | None
 
 
+class PoolMember(msgspec.Struct, frozen=True, kw_only=True):
+    """An llm of a pool. `slots` are its engine's, which it may share."""
+
+    name: str
+    status: LlmStatus
+    slots: int
+    session_id: str | None
+
+
+class PoolJson(msgspec.Struct, frozen=True, kw_only=True):
+    """A pool with what it does right now.
+
+    `slots` live ones, busy or not; `pending`, those pinned to a member too; `oldest_wait_s` of what waits, None where nothing
+    does; `expected_wait_s` of a task that would come now, None where nothing is known of it.
+    """
+
+    name: str
+    members: list[PoolMember]
+    slots: int
+    running: int
+    pending: int
+    oldest_wait_s: float | None
+    expected_wait_s: float | None
+
+
+class PoolList(msgspec.Struct, frozen=True):
+    """`GET /api/v1/pools`, by name."""
+
+    data: list[PoolJson]
+    next_cursor: str | None
+
+
 class SessionJson(msgspec.Struct, frozen=True, kw_only=True):
     """A session. `seen_at` is its last heartbeat as the store knows it, a few seconds old at the most."""
 
@@ -77,6 +109,11 @@ def show_llm(llm: Llm) -> LlmJson:
         created_at=to_rfc3339(llm.created_at),
         updated_at=to_rfc3339(llm.updated_at),
     )
+
+
+def show_member(llm: Llm) -> PoolMember:
+    """An llm as its pool shows it."""
+    return PoolMember(name=llm.name, status=llm.status, slots=llm.slots, session_id=llm.session_id)
 
 
 def show_session(session: Session) -> SessionJson:

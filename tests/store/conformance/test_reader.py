@@ -181,6 +181,19 @@ async def test_only_lanes_with_a_ready_task_wait(rig: Rig) -> None:
     assert await rig.reader.waiting_lanes([]) == []
 
 
+async def test_the_earliest_of_a_lanes_first_tasks_tells_the_lanes_age(rig: Rig) -> None:
+    made = []
+    for rank in (2.0, 1.0, 3.0):
+        made.append(new_task(rank=rank))
+        await rig.store.enqueue(made[-1], None)
+        rig.later(SECOND)
+    times = [(await row_of(rig, task.id)).created_at for task in made]
+    lanes = ["pool:nobody", made[0].routing.lane]
+    assert await rig.reader.oldest(lanes, 3) == [(lanes[1], times[0])]
+    assert await rig.reader.oldest(lanes, 1) == [(lanes[1], times[1])]
+    assert await rig.reader.oldest([], 1) == []
+
+
 async def test_llms_are_listed_by_name_a_page_at_a_time(rig: Rig) -> None:
     await Worker(rig).register(llms=[offer(name) for name in ("c", "a", "hf.co/x/y:Q4@box", "b")])
     names = ["a", "b", "c", "hf.co/x/y:Q4@box"]

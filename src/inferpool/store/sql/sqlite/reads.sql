@@ -115,6 +115,15 @@ WHERE status = 'pending' AND id > ?
 ORDER BY id
 LIMIT ?
 
+-- name: oldest
+-- Ids ascend by time: the earliest of the first rows of the lane's order.
+SELECT lane, created_at
+FROM tasks
+WHERE id = (
+    SELECT min(id)
+    FROM (SELECT id FROM tasks WHERE lane = ? AND status = 'pending' AND ready = 1 ORDER BY rank, id LIMIT ?)
+)
+
 -- name: waiting_lane
 -- One probe of the order's index.
 SELECT ?
