@@ -19,10 +19,10 @@ BURST: Final = 200
 
 async def measure(fleet: Fleet, effort: Effort) -> list[Figure]:
     """One idle server; then the same with its callers, all of whom hold a connection."""
-    _allow_files(effort.waiters + SPARE_FILES)
+    count = _allowed(effort.waiters)
     async with world(fleet, Plan(name="memory", slots=4)) as made:
         idle = made.server.resident_mb()
-        callers = await _wait_in_line(made, effort.waiters)
+        callers = await _wait_in_line(made, count)
         waiting = made.server.resident_mb()
         made.kill_server()  # ten thousand cancelled tasks are no part of this row
         for task, connection in callers:
@@ -32,7 +32,7 @@ async def measure(fleet: Fleet, effort: Effort) -> list[Figure]:
         made.restart_server()
     return [
         Figure(row=NAME, name="idle server", unit="MB", values=[idle], target=90),
-        Figure(row=NAME, name=f"{effort.waiters} waiting callers", unit="MB", values=[waiting], target=600),
+        Figure(row=NAME, name=f"{count} waiting callers", unit="MB", values=[waiting], target=600),
     ]
 
 
@@ -60,7 +60,10 @@ async def _settled(made: World) -> None:
         await asyncio.sleep(0.1)
 
 
-def _allow_files(count: int) -> None:
-    """Raises `ValueError` where the machine does not allow as many open files."""
+def _allowed(callers: int) -> int:
+    """How many of the callers the machine's limit of open files lets in; their connections are allowed from now on."""
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (count, most))
+    wanted = callers + SPARE_FILES
+    files = wanted if most == resource.RLIM_INFINITY else min(wanted, most)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (files, most))
+    return files - SPARE_FILES
