@@ -4,8 +4,9 @@ import asyncio
 
 import pytest
 
+from tests.journeys.fleet import POOL
 from tests.journeys.processes import PATIENCE_S
-from tests.journeys.site import POOL, Site
+from tests.journeys.site import Site
 
 pytestmark = [pytest.mark.anyio, pytest.mark.journey]
 

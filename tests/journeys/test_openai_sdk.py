@@ -11,9 +11,10 @@ import pytest
 from openai.types.chat import ChatCompletion, ChatCompletionChunk, ChatCompletionUserMessageParam
 
 from tests.engines.directives import answer_to
+from tests.journeys.fleet import POOL
 from tests.journeys.ledger import Ledger
 from tests.journeys.processes import PATIENCE_S
-from tests.journeys.site import POOL, Site, opened_site
+from tests.journeys.site import Site, opened_site
 
 pytestmark = [pytest.mark.anyio, pytest.mark.journey]
 

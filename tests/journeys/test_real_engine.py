@@ -1,4 +1,4 @@
-"""The main job on real input: the official SDK asks a real model, whole and streamed, through server and worker."""
+"""The main job on real input: the official SDK asks a real model, whole or streamed, through all our processes."""
 
 import os
 from collections.abc import AsyncIterator
@@ -9,8 +9,9 @@ import openai
 import pytest
 from openai.types.chat import ChatCompletionUserMessageParam
 
+from tests.journeys.fleet import ROOT
 from tests.journeys.ledger import read_rows, text_of, text_of_chunks
-from tests.journeys.site import ROOT, Site, opened_site
+from tests.journeys.site import Site, opened_site
 
 pytestmark = [pytest.mark.anyio, pytest.mark.journey, pytest.mark.engine]
 

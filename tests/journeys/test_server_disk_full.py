@@ -9,7 +9,8 @@ import resource
 
 import pytest
 
-from tests.journeys.site import POOL, Site
+from tests.journeys.fleet import POOL
+from tests.journeys.site import Site
 from tests.journeys.watching import Watcher
 
 pytestmark = [pytest.mark.anyio, pytest.mark.journey]
