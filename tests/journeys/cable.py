@@ -1,4 +1,4 @@
-"""The cable between a worker and its server, which a journey can cut."""
+"""A cable to the server that a journey can cut under a worker."""
 
 import asyncio
 from collections.abc import AsyncIterator
