@@ -31,7 +31,7 @@ def ask(rig: Rig, endpoint: str, *, stream: bool = False, **headers: str) -> Exc
     path = f"/v1/{endpoint}"
     named = {name.replace("_", "-"): value for name, value in headers.items()}
     if endpoint in FORM_ENDPOINTS:
-        body = form(stream=str(stream))
+        body = form(stream=str(stream).lower())
         return rig.open("POST", path, {**HOST, "content-type": FORM_TYPE, **named}, body)
     wish: dict[str, object] = {}
     if stream:
