@@ -9,6 +9,7 @@ from inferpool.core.ids import BatchId, TaskId
 from inferpool.core.llm import Llm
 from inferpool.core.task import EXPIRES_IN, ClaimFor, IdempotencyKey, NewTask, QueueMode, Routing, TaskRow
 from inferpool.dispatch.calls import Call, Ticket
+from inferpool.dispatch.frames import claimed_at_once
 from inferpool.dispatch.live import LiveSession
 from inferpool.dispatch.moves import Moves
 from inferpool.dispatch.scheduler import Scheduler
@@ -99,7 +100,7 @@ class Intake:
             shared.backlog.refused(routing.lane, task.owner, task.priority, task.rank)
         elif slot is not None and future.result().attempt:
             shared.backlog.skipped(routing.lane, task.owner, task.priority, task.rank)
-            self._scheduler.hand_over(slot[0], slot[1].name, task, future.result().attempt)
+            self._scheduler.dispatch(slot[0], claimed_at_once(task, slot[1].name, future.result().attempt))
         else:
             shared.backlog.entered(routing.lane, len(task.request))
         if slot is not None:

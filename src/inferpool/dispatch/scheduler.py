@@ -5,8 +5,8 @@ from functools import partial
 
 from inferpool.core.ids import BatchId
 from inferpool.core.llm import Llm, LlmStatus
-from inferpool.core.task import ClaimedTask, NewTask
-from inferpool.dispatch.frames import cancel_frame, claimed_at_once, infer_frame
+from inferpool.core.task import ClaimedTask
+from inferpool.dispatch.frames import cancel_frame, infer_frame
 from inferpool.dispatch.live import LiveSession, lanes_of
 from inferpool.dispatch.shared import Shared
 from inferpool.dispatch.slots import Engine, Held, HeldState
@@ -36,24 +36,18 @@ class Scheduler:
         for session, llm in self._catalog.serving(lane, endpoint):
             engine = session.engines[llm.engine]
             free = engine.free
-            if free > most and session.open and llm.status is LlmStatus.ACTIVE and not self._contended(engine, llm):
+            able = session.open and llm.status is LlmStatus.ACTIVE
+            if able and free > most and not any(self._may_hold(engine, one) for one in lanes_of(llm)):
                 best, most = (session, llm), free
         return None if self._feed.size > self._options.feed_bytes else best
-
-    def _contended(self, engine: Engine, llm: Llm) -> bool:
-        return any(self._may_hold(engine, lane) for lane in lanes_of(llm))
 
     def _may_hold(self, engine: Engine, lane: str) -> bool:
         """Whether the lane may hold something that this engine has not looked for yet."""
         mark = self._backlog.mark_of(lane)
         return mark != 0 and engine.looked.get(lane) != mark
 
-    def hand_over(self, session: LiveSession, llm_name: str, task: NewTask, attempt: int) -> None:
-        """A task that was stored as claimed at once goes to its worker."""
-        claimed = claimed_at_once(task, llm_name, attempt)
-        self._dispatch(session, claimed)
-
-    def _dispatch(self, session: LiveSession, task: ClaimedTask) -> None:
+    def dispatch(self, session: LiveSession, task: ClaimedTask) -> None:
+        """A claim that is durable goes to its worker."""
         strand = self._feed.strand(task.task_id)
         strand.begin(task.attempt)
         held = Held(task.task_id, task.attempt, task.llm_name, session.engine_of(task.llm_name), strand)
@@ -135,7 +129,7 @@ class Scheduler:
         tasks = [] if failed else future.result()
         self._backlog.claimed(tasks)
         for task in tasks:
-            self._dispatch(session, task)
+            self.dispatch(session, task)
         session.release(engine, free)
         if failed:
             return  # the lanes keep their marks: the poll tries again
