@@ -12,7 +12,8 @@ from inferpool.client.transport import HttpRequest, TransportError
 from inferpool.core.errors import NotFound, ProtocolBroken, ShuttingDown
 from inferpool.core.lifecycle import Status
 from inferpool.wire.problems import problem_of
-from inferpool.wire.tasks import InferenceTask, TaskList, frame_end, frame_numbered, frame_reset
+from inferpool.wire.sse import data_frame
+from inferpool.wire.tasks import InferenceTask, Line, TaskList, frame_end, frame_line, frame_numbered, frame_reset
 from tests.worker.memory import MemoryReply, MemoryTransport, pieces_of, stream, whole
 
 pytestmark = pytest.mark.anyio
@@ -112,6 +113,11 @@ async def test_a_cut_stream_goes_on_after_the_last_thing_seen() -> None:
     assert [event.id for event in await script.followed()] == ["1-1", "1-2", "1-end"]
     assert [request.headers.get("last-event-id") for request in script.asked] == [None, "1-1", "1-1", "1-1"]
     assert script.pauses == 3
+
+
+async def test_what_is_no_part_of_the_answer_is_passed_over() -> None:
+    script = Script(sent(frame_line(Line(3, 1.5)), data_frame("x", "newer"), frame_numbered(1, 1, ["a"]), END))
+    assert [event.id for event in await script.followed()] == ["1-1", "1-end"]
 
 
 async def test_a_reset_is_told() -> None:

@@ -298,3 +298,13 @@ def _read_back(ranker: Ranker, naive: NaiveLane) -> Ranker:
         for rank in ranks:
             fresh.restore_pending(LANE, owner, FLEX, rank)
     return fresh
+
+
+def test_a_lanes_end_is_the_highest_rank_that_waits_in_it() -> None:
+    ranker = Ranker()
+    assert ranker.end("pool:m") == 0.0
+    first = ranker.enqueue("pool:m", "ann", PriorityClass.DEFAULT)
+    last = ranker.enqueue("pool:m", "bob", PriorityClass.BATCH)
+    assert ranker.end("pool:m") == last > first
+    ranker.withdrawn("pool:m", "bob", PriorityClass.BATCH, last)
+    assert ranker.end("pool:m") == first

@@ -150,6 +150,24 @@ async def test_an_empty_id_means_from_the_beginning(rig: Rig, worker: ScriptedWo
     assert ids((await watch(rig, infer.task_id, "").whole()).body) == ["1-1", "1-end"]
 
 
+async def test_a_waiting_task_tells_where_it_stands(tmp_path: Path) -> None:
+    async with running(tmp_path, ServerOptions(comment_s=0.02)) as rig:
+        worker = await bound_worker(rig, slots=1)
+        infer = await queued(rig, worker)
+        answer = await rig.post(TASKS, {"request": chat_body(stream=True)})
+        assert answer.headers["inferpool-queue-position"] == "1"
+        stream = watch(rig, str(answer.json["id"]))
+        assert (await stream.head())[0] == 200
+        line = b'event: position\ndata: {"queue_position":1,"expected_wait_s":null}\n\n'
+        assert [await stream.part(), await stream.part()] == [line, line]
+        await worker.answer(infer)
+        last = await worker.infer()
+        await worker.begin(last, "a")
+        await worker.answer(last, last_seq=1)
+        rest = await stream.rest()
+        assert ids(rest) == ["1-1", "1-end"]
+
+
 async def test_an_idle_stream_carries_comments(tmp_path: Path) -> None:
     async with running(tmp_path, ServerOptions(comment_s=0.02)) as rig:
         infer = await queued(rig, await bound_worker(rig))

@@ -126,7 +126,9 @@ class NativeClient:
             parser = SseParser()
             async for piece in reply.parts():
                 for event in parser.feed(piece):
-                    yield _followed(event.name, event.id, event.data)
+                    followed = _followed(event.name, event.id, event.data)
+                    if followed is not None:
+                        yield followed
 
     async def _pages(self, path: str, kind: type[L], query: Query, limit: int) -> AsyncIterator[L]:
         """The pages of a list until `limit` things have come."""
@@ -150,12 +152,13 @@ def _path(collection: str, name: str) -> str:
     return f"{collection}/{quote(name, safe='')}"
 
 
-def _followed(name: str, event_id: str, data: str) -> Followed:
+def _followed(name: str, event_id: str, data: str) -> Followed | None:
+    """What an event of the stream says; None for one that is no part of the answer."""
     if name == "reset":
         return Reset(event_id)
     if name in {status.value for status in TERMINAL}:
         return End(event_id, _decoded(data.encode(), InferenceTask))
-    return Chunk(event_id, data)
+    return Chunk(event_id, data) if name == "message" else None
 
 
 def _decoded(body: bytes, kind: type[T]) -> T:

@@ -6,7 +6,6 @@ from typing import Protocol
 from inferpool.dispatch.feed import Watcher
 from inferpool.dispatch.strand import Chunks, Ended, Restarted, Seen
 from inferpool.server.request import Request
-from inferpool.wire.openai import PING
 
 
 class Framing(Protocol):
@@ -19,6 +18,10 @@ class Framing(Protocol):
         ...
 
     async def ended(self, seen: Ended) -> bytes: ...
+
+    async def idle(self) -> bytes:
+        """What keeps the connection alive while nothing is new."""
+        ...
 
 
 async def pump(
@@ -36,7 +39,7 @@ async def pump(
             return
         news = ()
         if not await watcher.wait(comment_s):
-            await request.write(PING)
+            await request.write(await framing.idle())
 
 
 async def _frames(framing: Framing, news: Sequence[Seen]) -> tuple[bytes, bool]:

@@ -12,6 +12,7 @@ from inferpool.server.outcomes import answer_of, failure_frame, reply_of
 from inferpool.server.pump import pump
 from inferpool.server.request import EVENT_STREAM, Reply
 from inferpool.wire.dialects import Dialect, frame_payloads
+from inferpool.wire.openai import PING
 from inferpool.wire.problems import error_frame
 
 _JSON: Final = "application/json"
@@ -94,6 +95,10 @@ class CallFraming:
             return frame_payloads(self._dialect, [answer.body.decode()]) + self._dialect.end
         except UnicodeDecodeError:
             return self._error(Code.ENGINE_ERROR, _UNSTREAMED)
+
+    async def idle(self) -> bytes:
+        """A comment."""
+        return PING
 
     def _error(self, code: Code, message: str) -> bytes:
         return error_frame(TaskFailed(code, message, self._watcher.task_id), self._dialect, self._sent)

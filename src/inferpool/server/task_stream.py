@@ -5,7 +5,7 @@ from typing import Final
 import msgspec
 
 from inferpool.core.ids import TaskId
-from inferpool.core.lifecycle import TERMINAL
+from inferpool.core.lifecycle import TERMINAL, Status
 from inferpool.core.stream import parse_event_id
 from inferpool.core.task import StoredTask
 from inferpool.dispatch.strand import Chunks, Ended, Outcome, Restarted
@@ -15,7 +15,8 @@ from inferpool.server.pump import pump
 from inferpool.server.query import Query, path_id
 from inferpool.server.request import EVENT_STREAM, Reply, Request
 from inferpool.server.site import Site
-from inferpool.wire.tasks import frame_end, frame_numbered, frame_reset, show_row, show_task
+from inferpool.wire.openai import PING
+from inferpool.wire.tasks import Line, frame_end, frame_line, frame_numbered, frame_reset, show_row, show_task
 
 _encode: Final = msgspec.json.Encoder().encode
 
@@ -32,8 +33,11 @@ async def stream(site: Site, request: Request) -> Reply | None:
     watcher = await site.dispatch.feed.watch(task_id, last)
     try:
         with Presence(request):
+            framing = NativeFraming(site, stored)
             await request.start(200, list(EVENT_STREAM))
-            await pump(request, watcher, NativeFraming(site, stored), site.options.comment_s)
+            if stored.row.status is Status.PENDING:
+                await request.write(await framing.idle())
+            await pump(request, watcher, framing, site.options.comment_s)
     finally:
         watcher.close()
     return None
@@ -65,6 +69,12 @@ class NativeFraming:
         if stored is None:
             return frame_end(outcome.status, outcome.attempt, self._purged(outcome))
         return frame_end(outcome.status, outcome.attempt, _encode(show_task(stored)))
+
+    async def idle(self) -> bytes:
+        """Where the task stands while it waits, else a comment."""
+        row = await self._site.dispatch.reader.row(self._stored.row.id)
+        standing = None if row is None else await self._site.dispatch.queue.standing(row)
+        return PING if standing is None else frame_line(Line(standing.position, standing.wait_s))
 
     def _purged(self, outcome: Outcome) -> bytes:
         """The row as it was known, for one that was deleted before its end could be told."""

@@ -302,6 +302,18 @@ def frame_reset(attempt: int) -> bytes:
     return data_frame(f'{{"attempt":{attempt}}}', "reset", Place(attempt, 0).event_id())
 
 
+class Waiting(msgspec.Struct, frozen=True):
+    """The data of a `position` event, under the names that the task's own JSON has."""
+
+    queue_position: int | None
+    expected_wait_s: float | None
+
+
+def frame_line(line: Line) -> bytes:
+    """Where the task stands while it waits; without an id, because it is no place in the stream."""
+    return data_frame(msgspec.json.encode(Waiting(line.position, line.wait_s)).decode(), "position")
+
+
 def frame_end(status: Status, attempt: int, body: bytes) -> bytes:
     """The terminal event; `body` is the row as JSON."""
     return data_frame(body.decode(), status.value, Place(attempt, END_SEQ).event_id())
