@@ -35,6 +35,7 @@ ELSEWHERE = {"database_url", "state_folder", "failpoint", "log_format", "log_lev
 """Settings that are no part's options: the composition itself obeys them."""
 TEXTS = {"server": "http://b:1", "engine": "http://c:1", "host": "::1", "name": "other", "model": "m", "pool": "p"}
 TEXTS["local_engines"] = "http://d:1"
+TEXTS["insecure"] = "true"
 
 
 def options_with(**flags: object) -> list[msgspec.Struct]:

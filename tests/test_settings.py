@@ -67,6 +67,7 @@ def test_variables_of_other_programs_or_of_the_tests_are_left_alone(tmp_path: Pa
         ("INFERPOOL_LOG_FORMAT", "xml", "one of console, json"),
         ("INFERPOOL_SERVER", "ftp://a", "a list, each an address that begins with http:// or https://"),
         ("INFERPOOL_NAME", "my worker", "a name without spaces"),
+        ("INFERPOOL_INSECURE", "perhaps", "true or false"),
     ],
 )
 def test_a_malformed_value_is_told_with_its_place_with_the_form_it_should_have(
@@ -147,6 +148,6 @@ def test_a_server_may_listen_on_this_machine(host: str) -> None:
 
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.168.1.4", "gpu.example.com"])
-def test_a_server_may_not_listen_to_others_before_there_are_tokens(host: str) -> None:
+def test_a_server_may_not_listen_to_others_while_there_is_no_token(host: str) -> None:
     with pytest.raises(SettingError, match="not a loopback address"):
         check_host(host)

@@ -13,6 +13,7 @@ import socket
 import sys
 import threading
 import time
+from collections.abc import AsyncIterator, Callable
 from functools import partial
 from importlib.metadata import version
 from typing import Final, Protocol
@@ -31,7 +32,7 @@ from inferpool.dispatch.service import Dispatch, Parts
 from inferpool.host.signals import hearing
 from inferpool.server.gate import ServerParts
 from inferpool.server.options import ServerOptions
-from inferpool.server.run import serve
+from inferpool.server.run import Stop, say, serve
 from inferpool.settings import (
     ServeSettings,
     SettingError,
@@ -80,12 +81,11 @@ def new_id() -> str:
 # ---- the server -------------------------------------------------------------------------------------------------------
 
 
-async def run_server(settings: Settings) -> None:
-    """Serve until SIGTERM or Ctrl-C.
+async def run_server(settings: Settings, announce: Callable[[str], None] = say, stop: Stop | None = None) -> None:
+    """Serve until SIGTERM or Ctrl-C, or until the `stop` that is handed in says so.
 
     Raises `SettingError`, `StoreUnavailable` (another server uses the file, say), `OSError` for a port that is taken.
     """
-    check_host(settings.serve.host)
     look_for_garbage_seldom()
     path = database_path(settings.serve.database_url)
     log = make_log(settings.shared)
@@ -97,11 +97,23 @@ async def run_server(settings: Settings) -> None:
         readers=[ThreadRunner(f"inferpool-reader-{number}") for number in range(READERS)],
     )
     try:
-        log.info("open: there are no tokens, so whoever uses this machine may use this server", database=str(path))
+        await check_openness(pair, settings.serve, log)
         dispatch = make_dispatch(pair, settings.serve, log)
-        await serve(dispatch, server_options(settings.serve), ServerParts(new_id=new_id, log=log))
+        await serve(dispatch, server_options(settings.serve), ServerParts(new_id=new_id, log=log), announce, stop)
     finally:
         await pair.close()
+
+
+async def check_openness(pair: SqlitePair, settings: ServeSettings, log: FilteringBoundLogger) -> None:
+    """Say whom the server will serve. Raises `SettingError` where that would be everybody, unless it is told to."""
+    database = str(database_path(settings.database_url))
+    if await pair.reader.any_token():
+        log.info("there are tokens, so every call needs one", database=database)
+    elif settings.insecure:
+        log.warning("insecure: there are no tokens, so whoever reaches this server may use it", database=database)
+    else:
+        check_host(settings.host)
+        log.info("open: there are no tokens, so whoever uses this machine may use this server", database=database)
 
 
 def make_dispatch(pair: SqlitePair, settings: ServeSettings, log: FilteringBoundLogger) -> Dispatch:
@@ -115,6 +127,7 @@ def server_options(settings: ServeSettings) -> ServerOptions:
     return ServerOptions(
         host=settings.host.strip("[]"),
         port=settings.port,
+        insecure=settings.insecure,
         max_body_bytes=settings.max_body_bytes,
         headers_wait_s=settings.headers_wait_s,
         comment_s=settings.comment_s,
@@ -141,6 +154,7 @@ def dispatch_options(settings: ServeSettings) -> DispatchOptions:
         keep_tasks=micros(settings.keep_tasks_s),
         keep_chunks=micros(settings.keep_chunks_s),
         keep_keys=micros(settings.keep_keys_s),
+        keep_audit=micros(settings.keep_audit_s),
         queue_tasks=settings.queue_tasks,
         queue_bytes=settings.queue_bytes,
         stream_bytes=settings.stream_bytes,
@@ -156,15 +170,22 @@ async def run_worker(settings: Settings) -> None:
 
     Raises `SettingError`, `Conflict` when another worker of that name runs here, what `Worker.run` raises.
     """
-    options = worker_options(settings)
-    log = make_worker_log(settings.shared, options.name)
     arm_failpoint(settings.shared.failpoint)
     look_for_garbage_seldom()
+    async with open_worker(settings) as worker:
+        await until_signalled(worker)
+
+
+@contextlib.asynccontextmanager
+async def open_worker(settings: Settings) -> AsyncIterator[Worker]:
+    """A worker on its folder, with its connections. Raises `Conflict` when another of that name runs here."""
+    options = worker_options(settings)
+    log = make_worker_log(settings.shared, options.name)
     folder = StateFolder(state_path(settings.worker.state_folder) / f"worker-{options.name}")
     server, engine = AiohttpTransport(), AiohttpTransport(HttpOptions(keep_alive_s=ENGINE_KEEP_ALIVE_S))
     parts = WorkerParts(server, engine, folder, new_id, new_secret, WallClock(), random.Random(), log)
     try:
-        await until_signalled(Worker(options, parts))
+        yield Worker(options, parts)
     finally:
         await engine.close()
         await server.close()
@@ -178,6 +199,7 @@ def worker_options(settings: Settings) -> WorkerOptions:
         name=own.name or socket.gethostname(),
         version=version("inferpool"),
         server_urls=settings.shared.server,
+        server_token=settings.shared.token,
         engine_urls=own.engine,
         local_engines=own.local_engines,
         engine_key=own.engine_api_key,

@@ -26,6 +26,7 @@ Seconds: TypeAlias = Annotated[float, Meta(gt=0, description="seconds, more than
 Pause: TypeAlias = Annotated[float, Meta(ge=0, description="seconds, 0 or more, such as 0.05")]
 Count: TypeAlias = Annotated[int, Meta(ge=1, description="a whole number from 1 on")]
 Port: TypeAlias = Annotated[int, Meta(ge=0, le=65535, description="a port number up to 65535, 0 for any free one")]
+Flag: TypeAlias = Annotated[bool, Meta(description="true or false")]
 Url: TypeAlias = Annotated[
     str, Meta(pattern=r"^https?://[^\s/]+", description="an address that begins with http:// or https://")
 ]
@@ -49,6 +50,8 @@ class SharedSettings(msgspec.Struct, frozen=True, kw_only=True):
 
     server: list[Url] = msgspec.field(default_factory=lambda: ["http://127.0.0.1:8010"])
     """Where workers and client commands find the server; several are equal."""
+    token: Text | None = None
+    """What workers and client commands show the server; None: nothing, for one that is open."""
     log_format: Literal["console", "json"] = "console"
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     failpoint: Text | None = None
@@ -60,6 +63,8 @@ class ServeSettings(msgspec.Struct, frozen=True, kw_only=True):
 
     host: Text = "127.0.0.1"
     port: Port = 8010
+    insecure: Flag = False
+    """Listen on any address, answer whoever asks, although there is no token."""
     database_url: Text | None = None
     """None: SQLite in the user's data folder."""
     max_body_bytes: Count = 32 * 2**20
@@ -82,6 +87,7 @@ class ServeSettings(msgspec.Struct, frozen=True, kw_only=True):
     keep_tasks_s: Seconds = 604800.0
     keep_chunks_s: Seconds = 3600.0
     keep_keys_s: Seconds = 86400.0
+    keep_audit_s: Seconds = 7776000.0
     queue_tasks: Count = 1_000_000
     queue_bytes: Count = 50 * 10**9
     stream_bytes: Count = 64 * 2**20
@@ -94,7 +100,9 @@ class WorkerSettings(msgspec.Struct, frozen=True, kw_only=True):
     engine: list[Url] = []
     """Empty: those that answer at `local_engines`."""
     engine_api_key: Text | None = None
-    local_engines: list[Url] = msgspec.field(default_factory=lambda: [f"http://127.0.0.1:{port}" for port in USUAL_PORTS])
+    local_engines: list[Url] = msgspec.field(
+        default_factory=lambda: [f"http://127.0.0.1:{port}" for port in USUAL_PORTS]
+    )
     """Where to look for engines when none is named."""
     name: Name | None = None
     """None: the host's name."""
@@ -181,7 +189,7 @@ def state_path(folder: str | None) -> Path:
 
 
 def check_host(host: str) -> None:
-    """Raises `SettingError` for an address that other machines could reach: there are no tokens yet."""
+    """Raises `SettingError` for an address that other machines could reach, for a server without any token."""
     if host == "localhost":
         return
     try:
@@ -190,8 +198,8 @@ def check_host(host: str) -> None:
         local = False
     if not local:
         raise SettingError(
-            f"host: {host} is not a loopback address; this release has no tokens yet, so it listens on "
-            "127.0.0.1, ::1 or localhost alone (reach it from elsewhere through an SSH tunnel)"
+            f"host: {host} is not a loopback address, where a server without any token would serve everybody; make one: "
+            "inferpool token create --role admin --subject NAME (or take --insecure)"
         )
 
 

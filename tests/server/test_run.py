@@ -10,12 +10,14 @@ from pathlib import Path
 import aiohttp
 import pytest
 
+from inferpool.core.access import Role
 from inferpool.core.errors import Forbidden
 from inferpool.server.gate import ServerParts
 from inferpool.server.options import ServerOptions
 from inferpool.server.run import say, serve
 from tests.server.rig import PATIENCE_S, Rig, chat_body, new_id, running
 from tests.server.scripted_worker import SECRET
+from tests.server.tokens import token
 
 pytestmark = pytest.mark.anyio
 
@@ -162,6 +164,20 @@ async def test_a_port_that_is_taken_is_said(tmp_path: Path) -> None:
 async def test_an_address_that_others_reach_is_refused(rig: Rig) -> None:
     with pytest.raises(Forbidden, match="only on this machine"):
         await serve(rig.dispatch, ServerOptions(host="0.0.0.0"), ServerParts(new_id, rig.log))
+
+
+async def test_with_a_token_a_server_may_listen_to_others(tmp_path: Path) -> None:
+    async with running(tmp_path) as rig:
+        await token(rig, Role.ADMIN)
+    async with served(tmp_path, ServerOptions(host="0.0.0.0", port=0, farewell_s=1)) as server:
+        assert server.url.startswith("http://0.0.0.0:")
+        assert await server.status("/readyz") == 200
+        assert await server.status("/v1/models") == 401
+
+
+async def test_insecure_lets_a_server_listen_to_others_without_one(tmp_path: Path) -> None:
+    async with served(tmp_path, ServerOptions(host="0.0.0.0", port=0, farewell_s=1, insecure=True)) as server:
+        assert await server.status("/v1/models") == 200
 
 
 async def test_the_other_loopback_is_written_in_brackets(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from inferpool.cli.exits import EXIT_CODES, fail
-from inferpool.cli.remote import ServerFlag, ask
+from inferpool.cli.remote import ServerFlag, TokenFlag, ask
 from inferpool.client.native import NativeClient
 from inferpool.core.lifecycle import Status
 
@@ -22,9 +22,10 @@ app = typer.Typer()
 def cancel(
     task: Annotated[str, typer.Argument(metavar="TASK", help="the task's id")],
     server: ServerFlag = None,
+    token: TokenFlag = None,
 ) -> None:
     """Cancel a task, whether it waits or runs; the worker that runs it stops its engine."""
-    ended = ask(server, partial(NativeClient.cancel, task_id=task))
+    ended = ask(server, token, partial(NativeClient.cancel, task_id=task))
     if ended.status is not Status.CANCELLED:
         raise fail(f"task {ended.id} had ended before: {ended.status.value}")
     sys.stdout.write(f"task {ended.id} cancelled\n")

@@ -10,16 +10,17 @@ import typer
 
 from inferpool.cli.exits import EXIT_CODES
 from inferpool.cli.output import Output, OutputFlag, plain, print_facts, print_value
-from inferpool.cli.remote import LimitFlag, ServerFlag, ask
-from inferpool.cli.shapes import session_state, task_state
+from inferpool.cli.remote import LimitFlag, ServerFlag, TokenFlag, ask
+from inferpool.cli.shapes import pool_llms, session_state, task_state, token_limits, token_state, waited
 from inferpool.cli.times import short, spelled
 from inferpool.client.native import NativeClient
-from inferpool.wire.registry import LlmJson, SessionJson
+from inferpool.wire.registry import LlmJson, PoolJson, SessionJson
 from inferpool.wire.tasks import AttemptJson, InferenceTask, from_rfc3339
+from inferpool.wire.tokens import TokenJson
 
 app = typer.Typer(
     no_args_is_help=True,
-    help="Show all about a task, an llm or a session.",
+    help="Show all about a task, an llm, a session or a token.",
     epilog=f"$ inferpool describe task ID\n\n{EXIT_CODES}",
 )
 
@@ -45,7 +46,10 @@ _TASKS_HELP: Final = (
     "$ inferpool describe tasks --limit 3 -o yaml\n\n" + EXIT_CODES
 )
 _LLMS_HELP: Final = "Examples:\n\n$ inferpool describe llms qwen3@office\n\n" + EXIT_CODES
+_POOLS_HELP: Final = "Examples:\n\n$ inferpool describe pool qwen3\n\n" + EXIT_CODES
 _SESSIONS_HELP: Final = "Examples:\n\n$ inferpool describe sessions -o yaml\n\n" + EXIT_CODES
+
+_TOKENS_HELP: Final = "Examples:\n\n$ inferpool describe tokens -o yaml\n\n" + EXIT_CODES
 
 
 @app.command("tasks", epilog=_TASKS_HELP)
@@ -54,9 +58,10 @@ def tasks(
     limit: LimitFlag = 10,
     output: OutputFlag = None,
     server: ServerFlag = None,
+    token: TokenFlag = None,
 ) -> None:
     """Show a task with its request, its answer, each of its attempts."""
-    told = ask(server, partial(stories, name=name, limit=limit))
+    told = ask(server, token, partial(stories, name=name, limit=limit))
     if output in {Output.JSON, Output.YAML}:
         values = [{"task": plain(one.task), "attempts": plain(one.attempts)} for one in told]
         print_value(values[0] if name is not None else {"data": list(values)}, output or Output.JSON)
@@ -70,11 +75,26 @@ def llms(
     limit: LimitFlag = 100,
     output: OutputFlag = None,
     server: ServerFlag = None,
+    token: TokenFlag = None,
 ) -> None:
     """Show an llm: who publishes it, what it serves."""
-    told = ask(server, partial(NativeClient.llms, limit=limit)) if name is None else []
-    things = told if name is None else [ask(server, partial(NativeClient.llm, name=name))]
+    told = ask(server, token, partial(NativeClient.llms, limit=limit)) if name is None else []
+    things = told if name is None else [ask(server, token, partial(NativeClient.llm, name=name))]
     _print_structs(things, [(llm.name, llm_facts(llm)) for llm in things], output, one=name is not None)
+
+
+@app.command("pools", epilog=_POOLS_HELP)
+def pools(
+    name: Annotated[str | None, typer.Argument(metavar="NAME", help="the pool; without it all")] = None,
+    limit: LimitFlag = 100,
+    output: OutputFlag = None,
+    server: ServerFlag = None,
+    token: TokenFlag = None,
+) -> None:
+    """Show a pool: its llms, what runs there, what waits for how long."""
+    told = ask(server, token, partial(NativeClient.pools, limit=limit)) if name is None else []
+    things = told if name is None else [ask(server, token, partial(NativeClient.pool, name=name))]
+    _print_structs(things, [(pool.name, pool_facts(pool)) for pool in things], output, one=name is not None)
 
 
 @app.command("sessions", epilog=_SESSIONS_HELP)
@@ -83,17 +103,34 @@ def sessions(
     limit: LimitFlag = 100,
     output: OutputFlag = None,
     server: ServerFlag = None,
+    token: TokenFlag = None,
 ) -> None:
     """Show a worker's session."""
-    told = ask(server, partial(NativeClient.sessions, limit=limit)) if name is None else []
-    things = told if name is None else [ask(server, partial(NativeClient.session, session_id=name))]
+    told = ask(server, token, partial(NativeClient.sessions, limit=limit)) if name is None else []
+    things = told if name is None else [ask(server, token, partial(NativeClient.session, session_id=name))]
     _print_structs(things, [(one.id, session_facts(one)) for one in things], output, one=name is not None)
+
+
+@app.command("tokens", epilog=_TOKENS_HELP)
+def tokens(
+    name: Annotated[str | None, typer.Argument(metavar="ID", help="the token; without it all")] = None,
+    limit: LimitFlag = 100,
+    output: OutputFlag = None,
+    server: ServerFlag = None,
+    token: TokenFlag = None,
+) -> None:
+    """Show whom a token stands for; never what it is."""
+    told = ask(server, token, partial(NativeClient.tokens, limit=limit)) if name is None else []
+    things = told if name is None else [ask(server, token, partial(NativeClient.token, token_id=name))]
+    _print_structs(things, [(one.id, token_facts(one)) for one in things], output, one=name is not None)
 
 
 for _word, _command, _help in (
     ("task", tasks, _TASKS_HELP),
     ("llm", llms, _LLMS_HELP),
+    ("pool", pools, _POOLS_HELP),
     ("session", sessions, _SESSIONS_HELP),
+    ("token", tokens, _TOKENS_HELP),
 ):
     app.command(_word, hidden=True, epilog=_help)(_command)  # as one says it of a single thing
 
@@ -202,6 +239,21 @@ def llm_facts(llm: LlmJson) -> Facts:
     ]
 
 
+def pool_facts(pool: PoolJson) -> Facts:
+    """A pool's fields."""
+    members = "".join(f"{one.name}: {one.status.value}, {one.slots} slots\n" for one in pool.members)
+    return [
+        ("Pool", pool.name),
+        ("Active", f"{pool_llms(pool)} llms"),
+        ("Slots", str(pool.slots)),
+        ("Running", str(pool.running)),
+        ("Pending", str(pool.pending)),
+        ("Oldest waits", waited(pool.oldest_wait_s)),
+        ("Next waits", f"about {waited(pool.expected_wait_s)}" if pool.expected_wait_s is not None else "-"),
+        ("Llms", members),
+    ]
+
+
 def session_facts(session: SessionJson) -> Facts:
     """A session's fields."""
     return [
@@ -217,4 +269,19 @@ def session_facts(session: SessionJson) -> Facts:
         ("Registered", spelled(session.registered_at)),
         ("Seen", spelled(session.seen_at)),
         ("Inactive", spelled(session.inactive_at)),
+    ]
+
+
+def token_facts(token: TokenJson) -> Facts:
+    """A token's fields."""
+    return [
+        ("Token", token.id),
+        ("Status", token_state(token)),
+        ("Subject", token.subject),
+        ("Role", token.role.value),
+        ("Limits", token_limits(token)),
+        ("Created", spelled(token.created_at)),
+        ("Expires", spelled(token.expires_at)),
+        ("Revoked", spelled(token.revoked_at)),
+        ("Last used", token.last_used_on or "-"),
     ]

@@ -1,13 +1,15 @@
 """Runs one client command against the server that the settings name."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from typing import Annotated, TypeAlias, TypeVar
 
 import typer
 
+from inferpool.client.caller import ServerCaller
 from inferpool.client.native import NativeClient
-from inferpool.settings import load
+from inferpool.settings import SharedSettings, load
 
 T = TypeVar("T")
 
@@ -17,20 +19,31 @@ ServerFlag: TypeAlias = Annotated[
         "--server", metavar="URL", help="the server's address (default: http://127.0.0.1:8010); several are equal"
     ),
 ]
+TokenFlag: TypeAlias = Annotated[
+    str | None,
+    typer.Option("--token", metavar="TOKEN", help="what to show the server (better given by INFERPOOL_TOKEN)"),
+]
 LimitFlag: TypeAlias = Annotated[int, typer.Option("--limit", metavar="N", min=1, help="at most this many")]
 
 
-def ask(server: list[str] | None, use: Callable[[NativeClient], Awaitable[T]]) -> T:
+def ask(server: list[str] | None, token: str | None, use: Callable[[NativeClient], Awaitable[T]]) -> T:
     """What `use` gives of a client whose connections are closed afterwards. Raises `SettingError` beside its errors."""
-    return asyncio.run(_asked(load({"server": server}).shared.server, use))
+    return asyncio.run(asked(load({"server": server, "token": token}).shared, use))
 
 
-async def _asked(urls: list[str], use: Callable[[NativeClient], Awaitable[T]]) -> T:
-    from inferpool.client.caller import ServerCaller
+async def asked(settings: SharedSettings, use: Callable[[NativeClient], Awaitable[T]]) -> T:
+    """The same inside an event loop, for settings that are read."""
+    async with calling(settings) as caller:
+        return await use(NativeClient(caller))
+
+
+@asynccontextmanager
+async def calling(settings: SharedSettings) -> AsyncIterator[ServerCaller]:
+    """What calls the server of these settings, by any of its APIs; its connections are closed afterwards."""
     from inferpool.client.http import AiohttpTransport
 
     transport = AiohttpTransport()
     try:
-        return await use(NativeClient(ServerCaller(transport, urls)))
+        yield ServerCaller(transport, settings.server, settings.token)
     finally:
         await transport.close()

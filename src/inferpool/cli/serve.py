@@ -20,12 +20,20 @@ app = typer.Typer()
 def serve(
     host: Annotated[
         str | None,
-        typer.Option("--host", metavar="HOST", help="the address to listen on, a loopback one (default: 127.0.0.1)"),
+        typer.Option(
+            "--host",
+            metavar="HOST",
+            help="the address to listen on; others than loopback ones need a token to exist (default: 127.0.0.1)",
+        ),
     ] = None,
     port: Annotated[int | None, typer.Option("--port", metavar="PORT", help="0: any free one (default: 8010)")] = None,
     database_url: Annotated[
         str | None,
         typer.Option("--database-url", metavar="URL", help="sqlite:///PATH or a path (default: in your data folder)"),
+    ] = None,
+    insecure: Annotated[
+        bool | None,
+        typer.Option("--insecure", help="without any token too: listen on any address, answer whoever asks"),
     ] = None,
 ) -> None:
     """Run the server: it takes every call, keeps it, hands it to a worker.
@@ -35,4 +43,4 @@ def serve(
     """
     from inferpool.compose import run_server
 
-    run_program(run_server(load({"host": host, "port": port, "database_url": database_url})))
+    run_program(run_server(load({"host": host, "port": port, "database_url": database_url, "insecure": insecure})))

@@ -1,9 +1,11 @@
 """How tasks, llms, sessions are shown in lists."""
 
 from inferpool.cli.output import Column, Shape
-from inferpool.cli.times import age
-from inferpool.wire.registry import LlmJson, SessionJson
+from inferpool.cli.times import age, seconds_since, short, until
+from inferpool.core.llm import LlmStatus
+from inferpool.wire.registry import LlmJson, PoolJson, SessionJson
 from inferpool.wire.tasks import InferenceTask
+from inferpool.wire.tokens import TokenJson
 
 
 def task_state(task: InferenceTask) -> str:
@@ -20,6 +22,29 @@ def session_state(session: SessionJson) -> str:
     if not session.active:
         return "inactive"
     return "leaving" if session.leaving else "active"
+
+
+def pool_llms(pool: PoolJson) -> str:
+    """How many of its llms take work now, of how many."""
+    active = sum(one.status is LlmStatus.ACTIVE for one in pool.members)
+    return f"{active}/{len(pool.members)}"
+
+
+def waited(seconds: float | None) -> str:
+    """A wait, for a column; `-` for none."""
+    return "-" if seconds is None else short(seconds)
+
+
+def token_state(token: TokenJson) -> str:
+    """Whether it lets in."""
+    if token.revoked_at is not None:
+        return "revoked"
+    return "expired" if token.expires_at is not None and seconds_since(token.expires_at) >= 0 else "valid"
+
+
+def token_limits(token: TokenJson) -> str:
+    """The llms with the pools that it is bound to."""
+    return ", ".join([*(f"llm {name}" for name in token.llms), *(f"pool {name}" for name in token.pools)]) or "-"
 
 
 TASKS: Shape[InferenceTask] = Shape(
@@ -57,6 +82,21 @@ LLMS: Shape[LlmJson] = Shape(
     ),
 )
 
+POOLS: Shape[PoolJson] = Shape(
+    "pools",
+    lambda pool: pool.name,
+    (
+        Column("NAME", lambda pool: pool.name),
+        Column("ACTIVE", pool_llms),
+        Column("SLOTS", lambda pool: str(pool.slots)),
+        Column("RUNNING", lambda pool: str(pool.running)),
+        Column("PENDING", lambda pool: str(pool.pending)),
+        Column("OLDEST", lambda pool: waited(pool.oldest_wait_s)),
+        Column("NEXT IN", lambda pool: waited(pool.expected_wait_s), wide=True),
+        Column("LLMS", lambda pool: ", ".join(one.name for one in pool.members) or "-", wide=True, cut=True),
+    ),
+)
+
 SESSIONS: Shape[SessionJson] = Shape(
     "sessions",
     lambda session: session.id,
@@ -70,5 +110,21 @@ SESSIONS: Shape[SessionJson] = Shape(
         Column("SUBJECT", lambda session: session.subject, wide=True),
         Column("SERVER", lambda session: session.server_id, wide=True),
         Column("AGE", lambda session: age(session.created_at), wide=True),
+    ),
+)
+
+TOKENS: Shape[TokenJson] = Shape(
+    "tokens",
+    lambda token: token.id,
+    (
+        Column("ID", lambda token: token.id),
+        Column("SUBJECT", lambda token: token.subject, cut=True),
+        Column("ROLE", lambda token: token.role.value),
+        Column("STATUS", token_state),
+        Column("EXPIRES", lambda token: until(token.expires_at)),
+        Column("LAST USED", lambda token: token.last_used_on or "-"),
+        Column("LIMITS", token_limits, cut=True),
+        Column("AGE", lambda token: age(token.created_at), wide=True),
+        Column("REVOKED", lambda token: age(token.revoked_at), wide=True),
     ),
 )

@@ -9,7 +9,7 @@ import typer
 
 from inferpool.cli.bodies import words_of
 from inferpool.cli.exits import EXIT_CODES, ExitCode, fail
-from inferpool.cli.remote import ServerFlag, ask
+from inferpool.cli.remote import ServerFlag, TokenFlag, ask
 from inferpool.client.native import Chunk, End, Followed, NativeClient, Reset
 from inferpool.core.lifecycle import Status
 from inferpool.wire.tasks import InferenceTask
@@ -31,6 +31,7 @@ def tail(
     task: Annotated[str, typer.Argument(metavar="TASK", help="the task's id")],
     raw: Annotated[bool, typer.Option("--raw", help="print each chunk as the engine sent it, a line each")] = False,
     server: ServerFlag = None,
+    token: TokenFlag = None,
 ) -> None:
     """Print a task's answer as it arrives, from its beginning, until it ends.
 
@@ -38,7 +39,7 @@ def tail(
     the error output.
     """
     printer = Printer(raw=raw)
-    ended = ask(server, printer.follow(task))
+    ended = ask(server, token, printer.follow(task))
     if ended.status is not Status.COMPLETED:
         fault = f"{ended.error.code.value}: {ended.error.message}" if ended.error else "cancelled"
         raise fail(f"task {ended.id} has no answer ({fault})", ExitCode.FAILED)

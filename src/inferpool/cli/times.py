@@ -1,11 +1,13 @@
 """Times as people read them: how long ago, which hour of the day here."""
 
+import re
 import time
 from datetime import UTC, datetime
 from typing import Final
 
 from inferpool.wire.tasks import from_rfc3339
 
+_DURATION: Final = re.compile(r"(\d{1,9}(?:\.\d+)?)([dhms])")
 _UNITS: Final = ((86400, "d"), (3600, "h"), (60, "m"), (1, "s"))
 
 
@@ -30,6 +32,20 @@ def short(seconds: float) -> str:
 def age(stamp: str | None) -> str:
     """How long ago, for a column; `-` for a time that is not set."""
     return "-" if stamp is None else short(seconds_since(stamp))
+
+
+def until(stamp: str | None) -> str:
+    """How long from now, for a column; `-` for a time that is over or not set."""
+    left = 0.0 if stamp is None else -seconds_since(stamp)
+    return short(left) if left > 0 else "-"
+
+
+def seconds_of(text: str) -> float:
+    """A duration as people write it: `30d`, `12h`, `90m`, `45s`. Raises `ValueError`."""
+    match = _DURATION.fullmatch(text.strip())
+    if match is None:
+        raise ValueError(f"{text!r} is no duration such as 30d, 12h, 90m or 45s")
+    return float(match[1]) * next(size for size, unit in _UNITS if unit == match[2])
 
 
 def spelled(stamp: str | None) -> str:

@@ -6,6 +6,7 @@ import typer
 
 from inferpool.cli.exits import EXIT_CODES
 from inferpool.cli.loop import run_program
+from inferpool.cli.remote import TokenFlag
 from inferpool.settings import load
 
 app = typer.Typer()
@@ -19,6 +20,7 @@ app = typer.Typer()
     + EXIT_CODES,
 )
 def worker(
+    token: TokenFlag = None,
     server: Annotated[
         list[str] | None,
         typer.Option("--server", metavar="URL", help="the server (several are equal) (default: http://127.0.0.1:8010)"),
@@ -55,5 +57,13 @@ def worker(
     """
     from inferpool.compose import run_worker
 
-    flags = {"server": server, "engine": engine, "name": name, "model": model, "pool": pool, "slots": slots}
+    flags = {
+        "token": token,
+        "server": server,
+        "engine": engine,
+        "name": name,
+        "model": model,
+        "pool": pool,
+        "slots": slots,
+    }
     run_program(run_worker(load(flags)))

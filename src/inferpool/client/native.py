@@ -11,20 +11,23 @@ from inferpool.client.caller import ServerCaller
 from inferpool.client.transport import TransportError
 from inferpool.core.errors import ProtocolBroken, Unavailable
 from inferpool.core.lifecycle import TERMINAL
-from inferpool.wire.registry import LlmJson, LlmList, SessionJson, SessionList
+from inferpool.wire.registry import LlmJson, LlmList, PoolJson, PoolList, SessionJson, SessionList
 from inferpool.wire.sse import SseParser
 from inferpool.wire.tasks import AttemptJson, AttemptList, InferenceTask, TaskList
+from inferpool.wire.tokens import MadeTokenJson, NewTokenRequest, TokenJson, TokenList
 
 _TASKS: Final = "/api/v1/inference-tasks"
 _LLMS: Final = "/api/v1/llms"
+_POOLS: Final = "/api/v1/pools"
 _SESSIONS: Final = "/api/v1/sessions"
+_TOKENS: Final = "/api/v1/tokens"
 _ANSWER_S: Final = 15.0
 _SILENCE_S: Final = 60.0
 """A stream carries a comment every 15 s; four missing ones mean that nobody is there."""
 _PAGE: Final = 1000
 
 T = TypeVar("T")
-L = TypeVar("L", TaskList, LlmList, SessionList)
+L = TypeVar("L", TaskList, LlmList, PoolList, SessionList, TokenList)
 Query: TypeAlias = Mapping[str, str | list[str] | None]
 
 
@@ -66,6 +69,10 @@ class NativeClient:
         """Llms by name."""
         return [llm async for page in self._pages(_LLMS, LlmList, {}, limit) for llm in page.data][:limit]
 
+    async def pools(self, limit: int) -> list[PoolJson]:
+        """Pools by name."""
+        return [pool async for page in self._pages(_POOLS, PoolList, {}, limit) for pool in page.data][:limit]
+
     async def sessions(self, limit: int) -> list[SessionJson]:
         """Sessions, newest first."""
         pages = self._pages(_SESSIONS, SessionList, {}, limit)
@@ -83,6 +90,9 @@ class NativeClient:
     async def llm(self, name: str) -> LlmJson:
         return _decoded(await self._get(_path(_LLMS, name)), LlmJson)
 
+    async def pool(self, name: str) -> PoolJson:
+        return _decoded(await self._get(_path(_POOLS, name)), PoolJson)
+
     async def session(self, session_id: str) -> SessionJson:
         return _decoded(await self._get(_path(_SESSIONS, session_id)), SessionJson)
 
@@ -96,6 +106,34 @@ class NativeClient:
         """Cancel the task; one that has ended comes back unchanged."""
         request = self._caller.request("DELETE", _path(_TASKS, task_id), {}, b"", _ANSWER_S, _ANSWER_S)
         return _decoded(await self._caller.call(request), InferenceTask)
+
+    async def tokens(self, limit: int) -> list[TokenJson]:
+        """Tokens, newest first."""
+        return [token async for page in self._pages(_TOKENS, TokenList, {}, limit) for token in page.data][:limit]
+
+    async def token(self, token_id: str) -> TokenJson:
+        return _decoded(await self._get(_path(_TOKENS, token_id)), TokenJson)
+
+    async def create_token(self, asked: NewTokenRequest) -> MadeTokenJson:
+        """Make a token; its text is in the answer alone."""
+        headers, body = {"content-type": "application/json"}, msgspec.json.encode(asked)
+        request = self._caller.request("POST", _TOKENS, headers, body, _ANSWER_S, _ANSWER_S)
+        return _decoded(await self._caller.call(request), MadeTokenJson)
+
+    async def revoke_token(self, token_id: str) -> TokenJson:
+        """End a token for good; one that was revoked before comes back unchanged."""
+        request = self._caller.request("DELETE", _path(_TOKENS, token_id), {}, b"", _ANSWER_S, _ANSWER_S)
+        return _decoded(await self._caller.call(request), TokenJson)
+
+    async def replay(self, task_id: str) -> InferenceTask:
+        """Queue a task that ended in error, or was cancelled, again. Raises `Conflict` for any other."""
+        request = self._caller.request("POST", _path(_TASKS, task_id) + "/replay", {}, b"", _ANSWER_S, _ANSWER_S)
+        return _decoded(await self._caller.call(request), InferenceTask)
+
+    async def purge(self, task_id: str) -> None:
+        """Remove a task that has ended. Raises `Conflict` while it lives."""
+        path = _path(_TASKS, task_id) + "?purge=true"
+        await self._caller.call(self._caller.request("DELETE", path, {}, b"", _ANSWER_S, _ANSWER_S))
 
     async def follow(
         self, task_id: str, last_event_id: str | None, pause: Callable[[], Awaitable[None]]

@@ -46,7 +46,7 @@ def _token_of(request: Request) -> bytes:
     token = token or request.headers.get(b"x-api-key", b"")
     if not token:
         raise Unauthenticated(
-            "this server asks for a token: send `Authorization: Bearer ip_…` (`inferpool token create` makes one)",
+            "this server asks for a token: send `Authorization: Bearer ip_…`",
             param="Authorization",
         )
     return token

@@ -4,7 +4,8 @@ import asyncio
 import socket
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
+from functools import partial
 from typing import Final
 
 import uvicorn
@@ -13,6 +14,7 @@ from inferpool.core.errors import Forbidden
 from inferpool.dispatch.service import Dispatch
 from inferpool.host.signals import hearing
 from inferpool.server.app import build_app
+from inferpool.server.corked import CorkedProtocol
 from inferpool.server.gate import ServerParts
 from inferpool.server.options import ServerOptions
 
@@ -27,30 +29,36 @@ def say(line: str) -> None:
 
 
 async def serve(
-    dispatch: Dispatch, options: ServerOptions, parts: ServerParts, announce: Callable[[str], None] = say
+    dispatch: Dispatch,
+    options: ServerOptions,
+    parts: ServerParts,
+    announce: Callable[[str], None] = say,
+    stop: "Stop | None" = None,
 ) -> None:
     """Open the dispatch, serve it until SIGTERM or SIGINT, then shut down as spec section 9 says; it is closed afterwards.
 
-    While the dispatch opens, the port answers already: `/readyz` with 503. Raises `Forbidden` for an address that others
-    could reach, `OSError` when the port is taken.
+    A `stop` that is handed in takes the place of the signals. While the dispatch opens, the port answers already: `/readyz`
+    with 503. Raises `Forbidden` for an address that others could reach, `OSError` when the port is taken.
     """
-    listener = _listen(options)
+    await dispatch.access.recall()
+    listener = _listen(options, reachable=options.insecure or not dispatch.access.open)
     server = _Uvicorn(_config(dispatch, options, parts))
-    stop = _Stop(server)
-    with hearing(stop.signalled):
+    told = stop or Stop()
+    told.insisted.add_done_callback(partial(_insist, server))
+    with hearing(told.signalled) if stop is None else nullcontext():
         serving = asyncio.create_task(server.serve(sockets=[listener]), name="uvicorn")
         try:
             await dispatch.open()
             announce(f"inferpool server ready at {_url(listener)}")
-            await asyncio.wait((stop.asked, serving), return_when=asyncio.FIRST_COMPLETED)
-            await _drain(dispatch, options, stop)
+            await asyncio.wait((told.asked, serving), return_when=asyncio.FIRST_COMPLETED)
+            await _drain(dispatch, options, told)
         finally:
             await dispatch.close()
             server.should_exit = True
             await serving
 
 
-async def _drain(dispatch: Dispatch, options: ServerOptions, stop: "_Stop") -> None:
+async def _drain(dispatch: Dispatch, options: ServerOptions, stop: "Stop") -> None:
     """Let accepted calls end, unless a second signal says that nobody waits for them."""
     draining = asyncio.create_task(dispatch.drain(options.drain_s), name="drain")
     await asyncio.wait((draining, stop.insisted), return_when=asyncio.FIRST_COMPLETED)
@@ -60,8 +68,9 @@ async def _drain(dispatch: Dispatch, options: ServerOptions, stop: "_Stop") -> N
         draining.cancel()
 
 
-def _listen(options: ServerOptions) -> socket.socket:
-    if options.host not in _LOOPBACK:
+def _listen(options: ServerOptions, *, reachable: bool) -> socket.socket:
+    """`reachable`: others may reach it."""
+    if options.host not in _LOOPBACK and not reachable:
         raise Forbidden(
             f"without tokens, inferpool listens only on this machine, not on {options.host!r}: use 127.0.0.1",
             param="host",
@@ -78,7 +87,7 @@ def _url(listener: socket.socket) -> str:
 def _config(dispatch: Dispatch, options: ServerOptions, parts: ServerParts) -> uvicorn.Config:
     return uvicorn.Config(
         build_app(dispatch, options, parts),
-        http="httptools",
+        http=CorkedProtocol,
         ws="none",
         lifespan="off",
         log_config=None,
@@ -102,19 +111,30 @@ class _Uvicorn(uvicorn.Server):
         yield
 
 
-class _Stop:
-    """The signals that end the server: the first asks, the second insists."""
+def _insist(server: uvicorn.Server, insisted: asyncio.Future[None]) -> None:
+    server.force_exit = not insisted.cancelled()
 
-    def __init__(self, server: uvicorn.Server) -> None:
-        self._server = server
+
+class Stop:
+    """The signals that end the server: the first asks, the second insists. Made inside a running event loop."""
+
+    def __init__(self) -> None:
         loop = asyncio.get_running_loop()
         self.asked: asyncio.Future[None] = loop.create_future()
         self.insisted: asyncio.Future[None] = loop.create_future()
 
     def signalled(self) -> None:
         """Note one more of them."""
+        if self.asked.done():
+            self.insist()
+        self.ask()
+
+    def ask(self) -> None:
+        """End, with time for whoever waits."""
         if not self.asked.done():
             self.asked.set_result(None)
-        elif not self.insisted.done():
+
+    def insist(self) -> None:
+        """Wait for nobody."""
+        if not self.insisted.done():
             self.insisted.set_result(None)
-            self._server.force_exit = True
