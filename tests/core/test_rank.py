@@ -300,11 +300,20 @@ def _read_back(ranker: Ranker, naive: NaiveLane) -> Ranker:
     return fresh
 
 
-def test_a_lanes_end_is_the_highest_rank_that_waits_in_it() -> None:
+def test_a_lanes_end_is_the_highest_rank_given_since_it_was_empty() -> None:
     ranker = Ranker()
     assert ranker.end("pool:m") == 0.0
     first = ranker.enqueue("pool:m", "ann", PriorityClass.DEFAULT)
     last = ranker.enqueue("pool:m", "bob", PriorityClass.BATCH)
     assert ranker.end("pool:m") == last > first
     ranker.withdrawn("pool:m", "bob", PriorityClass.BATCH, last)
-    assert ranker.end("pool:m") == first
+    assert ranker.end("pool:m") == last
+    ranker.claimed("pool:m", "ann", PriorityClass.DEFAULT, first)
+    assert ranker.end("pool:m") == ranker.clock("pool:m") == first
+
+
+def test_a_lanes_end_is_read_back_with_its_tasks() -> None:
+    ranker = Ranker()
+    for rank in (3.0, 2.0):
+        ranker.restore_pending("pool:m", "ann", PriorityClass.DEFAULT, rank)
+    assert ranker.end("pool:m") == 3.0

@@ -96,6 +96,7 @@ class Ranker:
 
     def __init__(self, *, shared: bool = False) -> None:
         self._clocks: dict[str, float] = {}
+        self._ends: dict[str, float] = {}
         self._flows: dict[str, dict[tuple[str, PriorityClass], _Flow]] = {}
         self._dirty: set[str] = set()
         self._shared = shared
@@ -106,9 +107,11 @@ class Ranker:
         return self._clocks.get(lane, 0.0)
 
     def end(self, lane: str) -> float:
-        """The highest rank that waits in the lane, its clock where none does."""
-        clock = self.clock(lane)
-        return max((flow.last(clock) for flow in self._flows.get(lane, {}).values()), default=clock)
+        """The highest rank given since the lane was last empty, its clock where none is higher.
+
+        That task may have been withdrawn since: it is the end of the line about, known without a look at every flow.
+        """
+        return max(self.clock(lane), self._ends.get(lane, 0.0))
 
     def flow_count(self) -> int:
         """How many flows are remembered, over all lanes."""
@@ -130,7 +133,7 @@ class Ranker:
         flow = self._flow(lane, owner, priority)
         flow.pass_to(clock)
         rank = flow.last(clock) + step
-        flow.add(rank)
+        self._add(lane, flow, rank)
         if self._shared:
             key = (lane, flow_owner(owner, priority), priority)
             self._added[key] = self._added.get(key, 0.0) + step
@@ -171,7 +174,7 @@ class Ranker:
     def restore_pending(self, lane: str, owner: str, priority: PriorityClass, rank: float) -> None:
         """Take a pending task's stored rank at a start; fast in the order of ranks, right in any."""
         if rank > self.clock(lane):
-            self._flow(lane, owner, priority).add(rank)
+            self._add(lane, self._flow(lane, owner, priority), rank)
 
     def merge_clock(self, lane: str, clock: float) -> None:
         """Take another server's V of a lane: the higher one holds.
@@ -192,6 +195,11 @@ class Ranker:
         added = [(*key, amount) for key, amount in self._added.items()]
         self._added.clear()
         return added
+
+    def _add(self, lane: str, flow: _Flow, rank: float) -> None:
+        flow.add(rank)
+        if rank > self._ends.get(lane, 0.0):
+            self._ends[lane] = rank
 
     def _flow(self, lane: str, owner: str, priority: PriorityClass) -> _Flow:
         flows = self._flows.setdefault(lane, {})
@@ -214,3 +222,4 @@ class Ranker:
             del flows[key]
         if not flows:
             del self._flows[lane]
+            self._ends.pop(lane, None)
