@@ -49,6 +49,7 @@ TABLE = {
     "GET /api/v1/llms/{name}": SEEN_BY_ALL,
     "GET /api/v1/pools": SEEN_BY_ALL,
     "GET /api/v1/pools/{name}": SEEN_BY_ALL,
+    "GET /openapi.json": SEEN_BY_ALL,
     "POST /api/v1/sessions": SESSIONS,
     "GET /api/v1/sessions": SESSIONS,
     "GET /api/v1/sessions/{session_id}": SESSION,

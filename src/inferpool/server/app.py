@@ -5,6 +5,7 @@ from starlette.routing import Route as StarletteRoute
 
 from inferpool.dispatch.service import Dispatch
 from inferpool.server.asgi import Asgi
+from inferpool.server.document import document
 from inferpool.server.gate import Gate, ServerParts
 from inferpool.server.options import ServerOptions
 from inferpool.server.resource import Resource
@@ -14,7 +15,7 @@ from inferpool.server.site import Site
 
 def build_app(dispatch: Dispatch, options: ServerOptions, parts: ServerParts) -> Starlette:
     """The application over one dispatch, which need not be open yet: until then every call is answered 503."""
-    site = Site(dispatch, options)
+    site = Site(dispatch, options, document())
     paths: dict[str, list[Route]] = {}
     for route in ROUTES:
         paths.setdefault(route.path, []).append(route)

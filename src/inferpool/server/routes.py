@@ -12,6 +12,7 @@ from inferpool.server import (
     inference_tasks,
     llms,
     models,
+    openapi,
     pools,
     sessions,
     task_stream,
@@ -97,6 +98,7 @@ ROUTES: Final[tuple[Route, ...]] = (
     Route("GET", _TOKENS + "/{token_id}", tokens.read, _READ_TOKENS),
     Route("DELETE", _TOKENS + "/{token_id}", tokens.revoke, Right(Resource.TOKENS, Action.DELETE)),
     Route("GET", "/api/v1/audit", audit.list_all, Right(Resource.AUDIT, Action.READ)),
+    Route("GET", "/openapi.json", openapi.read, _READ_LLMS),
     Route("GET", "/healthz", health.alive, None),
     Route("GET", "/readyz", health.ready, None),
 )

@@ -11,10 +11,11 @@ from inferpool.server.request import Reply, Request
 
 
 class Site(msgspec.Struct, frozen=True):
-    """The use cases with the options."""
+    """The use cases with the options; `document` is what `/openapi.json` answers."""
 
     dispatch: Dispatch
     options: ServerOptions
+    document: bytes = b"{}"
 
 
 Handler: TypeAlias = Callable[[Site, Request], Awaitable[Reply | None]]

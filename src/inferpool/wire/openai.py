@@ -5,8 +5,8 @@ are checked for their kind alone, the engine judges the rest.
 """
 
 import math
-from collections.abc import Callable, Mapping
-from typing import Final, TypeAlias, TypeVar
+from collections.abc import Mapping
+from typing import Annotated, Final, TypeVar
 
 import msgspec
 
@@ -103,23 +103,28 @@ class SpeechBody(CallBody, frozen=True, kw_only=True):
         return self.stream_format == "sse"
 
 
-BodyDecoder: TypeAlias = Callable[[bytes], CallBody]
+class FormBody(msgspec.Struct, frozen=True, kw_only=True):
+    """The fields of `POST /v1/audio/transcriptions`, `…/translations`: a form with a file, of which the queue reads these."""
 
-_decode_any: Final[BodyDecoder] = msgspec.json.Decoder(CallBody).decode
-_decode_labelled: Final[BodyDecoder] = msgspec.json.Decoder(LabelledBody).decode
-_decode_messages: Final[BodyDecoder] = msgspec.json.Decoder(MessagesBody).decode
+    file: Annotated[str, msgspec.Meta(extra_json_schema={"format": "binary"})]
+    model: str
+    stream: bool = False
 
-ENDPOINTS: Final[Mapping[str, BodyDecoder]] = {
-    "chat/completions": msgspec.json.Decoder(ChatBody).decode,
-    "completions": _decode_labelled,
-    "embeddings": _decode_any,
-    "rerank": _decode_any,
-    "messages": _decode_messages,
-    "messages/count_tokens": _decode_messages,
-    "responses": msgspec.json.Decoder(ResponsesBody).decode,
-    "audio/speech": msgspec.json.Decoder(SpeechBody).decode,
+
+ENDPOINTS: Final[Mapping[str, type[CallBody]]] = {
+    "chat/completions": ChatBody,
+    "completions": LabelledBody,
+    "embeddings": CallBody,
+    "rerank": CallBody,
+    "messages": MessagesBody,
+    "messages/count_tokens": MessagesBody,
+    "responses": ResponsesBody,
+    "audio/speech": SpeechBody,
 }
 """The endpoints under `/v1/` that take JSON, each with what it asks of a body beyond `model`."""
+
+_DECODERS: Final = {endpoint: msgspec.json.Decoder(kind).decode for endpoint, kind in ENDPOINTS.items()}
+_decode_any: Final = msgspec.json.Decoder(CallBody).decode
 
 FORM_ENDPOINTS: Final = ("audio/transcriptions", "audio/translations")
 """The endpoints under `/v1/` that take a form with a file."""
@@ -134,7 +139,7 @@ def read_body(endpoint: str, body: bytes, *, named: bool = False) -> CallBody:
     Raises `InvalidRequest`, which names the field or the byte.
     """
     try:
-        call = ENDPOINTS.get(endpoint, _decode_any)(body)
+        call = _DECODERS.get(endpoint, _decode_any)(body)
         if not body.isascii():
             body.decode()
     except (msgspec.DecodeError, RecursionError) as error:
