@@ -313,6 +313,15 @@ async def test_an_engine_that_went_away_is_given_nothing(tmp_path: Path) -> None
         assert (await worker.infer()).task_id == ticket.task_id
 
 
+async def test_a_status_that_arrives_late_brings_no_older_state_back(tmp_path: Path) -> None:
+    async with opened_dispatch(tmp_path / "db") as rig:
+        worker = await ScriptedWorker(rig).join()
+        away = LlmStatusChanged(llm_name="small@box", status=LlmStatus.INACTIVE, slots=1, revision=1)
+        await worker.say(msgspec.structs.replace(away, status=LlmStatus.ACTIVE, revision=2))
+        await worker.say(away)
+        assert [entry.name for entry in rig.dispatch.catalog.models()] == ["small", "small@box"]
+
+
 async def test_llms_of_one_engine_share_its_slots(tmp_path: Path) -> None:
     async with opened_dispatch(tmp_path / "db") as rig:
         await ScriptedWorker(rig).join(offer("a@box", pool="a"), offer("b@box", pool="b"))

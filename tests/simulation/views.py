@@ -124,10 +124,17 @@ class NativeView:
             self._ended(event)
         elif event.name == "reset":
             self._reset(event)
+        elif event.name == "position":
+            self._waiting(event)
         elif event.name:
             self._breach(f"{self._who} saw an unknown event {event}")
         else:
             self._chunk(event)
+
+    def _waiting(self, event: Event) -> None:
+        """Where the task stands while it waits: it names no place of the stream."""
+        if event.id:
+            self._breach(f"{self._who} saw a position with the id {event.id}")
 
     def _chunk(self, event: Event) -> None:
         attempt, seq = map(int, event.id.split("-"))

@@ -99,8 +99,8 @@ async def test_an_engine_that_goes_away_and_comes_back_is_said(house: House) -> 
         gone = await house.until_event(LlmStatusChanged)
         house.engine.up = True
         back = await house.until_event(LlmStatusChanged, 2)
-    assert gone == LlmStatusChanged(llm_name="tiny@box", status=LlmStatus.INACTIVE, slots=4)
-    assert back == LlmStatusChanged(llm_name="tiny@box", status=LlmStatus.ACTIVE, slots=4)
+    assert gone == LlmStatusChanged(llm_name="tiny@box", status=LlmStatus.INACTIVE, slots=4, revision=1)
+    assert back == LlmStatusChanged(llm_name="tiny@box", status=LlmStatus.ACTIVE, slots=4, revision=2)
     assert len(house.server.registrations) == 1
 
 

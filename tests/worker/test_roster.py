@@ -100,7 +100,7 @@ async def test_slots_that_change_are_told() -> None:
     yard.roster.bound()
     yard.peers[0].slots = 9
     await yard.roster.lookouts[0].look()
-    assert yard.said == [LlmStatusChanged(llm_name="tiny@box", status=LlmStatus.ACTIVE, slots=9)]
+    assert yard.said == [LlmStatusChanged(llm_name="tiny@box", status=LlmStatus.ACTIVE, slots=9, revision=1)]
 
 
 async def test_what_changed_while_the_worker_registered_is_told_afterwards() -> None:
@@ -110,7 +110,7 @@ async def test_what_changed_while_the_worker_registered_is_told_afterwards() -> 
     await yard.roster.lookouts[0].look()
     assert yard.said == []
     yard.roster.bound()
-    assert yard.said == [LlmStatusChanged(llm_name="tiny@box", status=LlmStatus.INACTIVE, slots=4)]
+    assert yard.said == [LlmStatusChanged(llm_name="tiny@box", status=LlmStatus.INACTIVE, slots=4, revision=1)]
 
 
 async def test_one_model_at_two_engines_of_a_worker_is_two_llms_of_one_pool() -> None:

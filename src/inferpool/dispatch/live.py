@@ -34,6 +34,8 @@ class LiveSession:
         self.paused = 0
         """Registrations or losses under way: nothing new is claimed."""
         self.gone = False
+        self.revisions: dict[str, int] = {}
+        """The newest change taken of each llm in this epoch."""
         self.busy = 0
         """Statements under way that may give it tasks."""
         self._quiet = asyncio.Event()

@@ -10,7 +10,7 @@ from typing import Final, TypeAlias, assert_never
 
 import msgspec
 
-from inferpool.core.errors import Code
+from inferpool.core.errors import Code, StoreUnavailable
 from inferpool.core.failpoints import reach
 from inferpool.core.ids import TaskId
 from inferpool.core.lifecycle import HELD, Status
@@ -255,7 +255,18 @@ class Uplink:
         llm = session.llms.get(event.llm_name)
         if llm is None:
             return
-        await self._shared.store.set_llm_status(session.id, session.epoch, event.llm_name, event.status, event.slots)
+        before = session.revisions.get(event.llm_name, 0)
+        if event.revision and event.revision <= before:
+            return  # a request that comes late: the worker has said something newer since
+        session.revisions[event.llm_name] = event.revision
+        try:
+            await self._shared.store.set_llm_status(
+                session.id, session.epoch, event.llm_name, event.status, event.slots
+            )
+        except StoreUnavailable:
+            if session.revisions[event.llm_name] == event.revision:
+                session.revisions[event.llm_name] = before  # the worker says it again
+            raise
         if session.gone:
             return
         session.change(msgspec.structs.replace(llm, status=event.status, slots=event.slots))

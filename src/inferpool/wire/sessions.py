@@ -235,6 +235,9 @@ class LlmStatusChanged(_Event, frozen=True, kw_only=True, tag="llm_status"):
     llm_name: str
     status: LlmStatus
     slots: int
+    revision: int = 0
+    """Rises with each change that the worker tells: a request that arrives late, after its sender gave it up, must not
+    bring an older state back. 0: the worker does not count."""
 
 
 TaskEvent: TypeAlias = Started | Chunk | Result | Failed | Returned | Stopped

@@ -47,6 +47,7 @@ class Roster:
         self._log = log
         self._published: dict[str, Post] = {}
         self._bound = False
+        self._revision = 0
         self.lookouts: list[Lookout] = []
         for engine in engines:
             self.add(engine)
@@ -84,7 +85,11 @@ class Roster:
         for name, post in current.items():
             offer, known = post.offer, self._published[name].offer
             if (known.status, known.slots) != (offer.status, offer.slots):
-                self._tell.say(LlmStatusChanged(llm_name=name, status=offer.status, slots=offer.slots))
+                self._revision += 1
+                change = LlmStatusChanged(
+                    llm_name=name, status=offer.status, slots=offer.slots, revision=self._revision
+                )
+                self._tell.say(change)
         self._published = current
 
     def _current(self) -> dict[str, Post]:
