@@ -137,7 +137,7 @@ def test_a_loopback_address_is_this_machines(address: str) -> None:
     assert _is_here(address)
 
 
-@pytest.mark.parametrize("address", ["http://10.0.0.4:8010", "https://example.com", "http://[fe80::1]"])
+@pytest.mark.parametrize("address", ["http://gpu.example:8010", "https://example.com", "http://[fe80::1]"])
 def test_any_other_is_not(address: str) -> None:
     assert not _is_here(address)
 

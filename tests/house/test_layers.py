@@ -16,6 +16,9 @@ IMPURE = {
 }  # fmt: skip
 
 
+PORTS = ("inferpool.store.protocol.", "inferpool.store.access_protocol.")
+
+
 def imported(path: Path) -> list[tuple[str, ast.stmt]]:
     """The top-level name of each import of the file, type-checking ones and late ones included."""
     found: list[tuple[str, ast.stmt]] = []
@@ -75,7 +78,7 @@ def test_server_and_dispatch_know_the_store_by_its_port_alone() -> None:
         for node in ast.walk(tree(path))
         if isinstance(node, ast.Import | ast.ImportFrom)
         for name in full_names(node)
-        if name.startswith("inferpool.store") and not f"{name}.".startswith("inferpool.store.protocol.")
+        if name.startswith("inferpool.store") and not f"{name}.".startswith(PORTS)
     ]
     assert found == []
 

@@ -18,7 +18,9 @@ from starlette.routing import Mount, Route
 from typer.core import TyperGroup
 from typer.main import get_command
 
+from inferpool.core.access import Caller, Role
 from inferpool.core.errors import Code
+from inferpool.server.routes import ROUTES
 from tests.house.project import ROOT
 
 REFERENCE = ROOT / "docs" / "reference"
@@ -104,6 +106,16 @@ def test_every_setting_is_documented() -> None:
 
 def test_every_route_is_documented() -> None:
     assert documented("routes.md") == route_names()
+
+
+def test_every_route_says_who_may_call_it() -> None:
+    told = dict(re.findall(r"^\| `([A-Z]+ [^`]+)` \| ([a-z, ]+) \|", page("routes.md"), re.MULTILINE))
+    granted = {
+        route.title: [role.value for role in Role if role is not Role.ADMIN and Caller("", role).scope(route.right)]
+        for route in ROUTES
+        if route.right is not None
+    }
+    assert told == {route.title: ", ".join(sorted(granted.get(route.title, ["anyone"]))) or "admin" for route in ROUTES}
 
 
 def test_every_command_with_its_flags_is_documented() -> None:

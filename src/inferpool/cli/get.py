@@ -11,7 +11,8 @@ from inferpool.cli.exits import EXIT_CODES
 from inferpool.cli.output import Output, OutputFlag, Shape, plain, print_things, print_value
 from inferpool.cli.remote import LimitFlag, ServerFlag, TokenFlag, ask
 from inferpool.cli.shapes import LLMS, POOLS, SESSIONS, TASKS, TOKENS
-from inferpool.client.native import NativeClient, Query
+from inferpool.client.native import NativeClient
+from inferpool.client.pages import Query
 from inferpool.core.lifecycle import Status
 
 T = TypeVar("T", bound=msgspec.Struct)
@@ -40,7 +41,7 @@ def found(one: T | None, many: Sequence[T], shape: Shape[T], output: Output | No
 _TASKS_HELP: Final = (
     "Examples:\n\n$ inferpool get tasks --status pending --status running\n\n"
     "$ inferpool get tasks --pool qwen3 -o wide\n\n"
-    "$ inferpool get tasks --status pending -o name | xargs -n1 inferpool cancel\n\n" + EXIT_CODES
+    "$ inferpool get tasks --status pending -o name | xargs inferpool cancel\n\n" + EXIT_CODES
 )
 _LLMS_HELP: Final = "Examples:\n\n$ inferpool get llms\n\n$ inferpool get llms qwen3@office -o yaml\n\n" + EXIT_CODES
 _POOLS_HELP: Final = "Examples:\n\n$ inferpool get pools\n\n$ inferpool get pools qwen3 -o wide\n\n" + EXIT_CODES

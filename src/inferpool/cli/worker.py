@@ -1,15 +1,40 @@
 """`inferpool worker`: the process beside an engine."""
 
-from typing import Annotated
+from typing import Annotated, TypeAlias
 
 import typer
 
 from inferpool.cli.exits import EXIT_CODES
 from inferpool.cli.loop import run_program
-from inferpool.cli.remote import TokenFlag
+from inferpool.cli.remote import ServerFlag, TokenFlag
 from inferpool.settings import load
 
 app = typer.Typer()
+
+
+EngineFlag: TypeAlias = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--engine",
+        metavar="URL",
+        help="an OpenAI-compatible engine, with or without /v1, repeatable (default: what answers at the usual ports)",
+    ),
+]
+NameFlag: TypeAlias = Annotated[
+    str | None, typer.Option("--name", metavar="NAME", help="this worker's name (default: the host's)")
+]
+ModelFlag: TypeAlias = Annotated[
+    list[str] | None,
+    typer.Option("--model", metavar="MODEL", help="publish only this model of the engine (repeatable)"),
+]
+PublishFlag: TypeAlias = Annotated[
+    str | None,
+    typer.Option("--pool", metavar="POOL", help="publish into this pool (default: one named like the model)"),
+]
+SlotsFlag: TypeAlias = Annotated[
+    int | None,
+    typer.Option("--slots", metavar="N", help="requests at once (default: what the engine tells, else 4)"),
+]
 
 
 @app.command(
@@ -20,34 +45,13 @@ app = typer.Typer()
     + EXIT_CODES,
 )
 def worker(
+    server: ServerFlag = None,
     token: TokenFlag = None,
-    server: Annotated[
-        list[str] | None,
-        typer.Option("--server", metavar="URL", help="the server (several are equal) (default: http://127.0.0.1:8010)"),
-    ] = None,
-    engine: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--engine",
-            metavar="URL",
-            help="an OpenAI-compatible engine, with or without /v1, repeatable (default: what answers at the usual ports)",
-        ),
-    ] = None,
-    name: Annotated[
-        str | None, typer.Option("--name", metavar="NAME", help="this worker's name (default: the host's)")
-    ] = None,
-    model: Annotated[
-        list[str] | None,
-        typer.Option("--model", metavar="MODEL", help="publish only this model of the engine (repeatable)"),
-    ] = None,
-    pool: Annotated[
-        str | None,
-        typer.Option("--pool", metavar="POOL", help="publish into this pool (default: one named like the model)"),
-    ] = None,
-    slots: Annotated[
-        int | None,
-        typer.Option("--slots", metavar="N", help="requests at once (default: what the engine tells, else 4)"),
-    ] = None,
+    engine: EngineFlag = None,
+    name: NameFlag = None,
+    model: ModelFlag = None,
+    pool: PublishFlag = None,
+    slots: SlotsFlag = None,
 ) -> None:
     """Run a worker: it connects to the server, publishes the engine's models, runs what it is given.
 

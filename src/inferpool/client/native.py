@@ -1,34 +1,26 @@
 """The native API as the command line calls it (spec section 5, "Async API")."""
 
 import contextlib
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from typing import Final, TypeAlias, TypeVar
-from urllib.parse import quote, urlencode
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Final, TypeAlias
 
 import msgspec
 
-from inferpool.client.caller import ServerCaller
+from inferpool.client.pages import ANSWER_S, Query, decoded, path_of
+from inferpool.client.tokens import TokenCalls
 from inferpool.client.transport import TransportError
-from inferpool.core.errors import ProtocolBroken, Unavailable
+from inferpool.core.errors import Unavailable
 from inferpool.core.lifecycle import TERMINAL
 from inferpool.wire.registry import LlmJson, LlmList, PoolJson, PoolList, SessionJson, SessionList
 from inferpool.wire.sse import SseParser
 from inferpool.wire.tasks import AttemptJson, AttemptList, InferenceTask, TaskList
-from inferpool.wire.tokens import MadeTokenJson, NewTokenRequest, TokenJson, TokenList
 
 _TASKS: Final = "/api/v1/inference-tasks"
 _LLMS: Final = "/api/v1/llms"
 _POOLS: Final = "/api/v1/pools"
 _SESSIONS: Final = "/api/v1/sessions"
-_TOKENS: Final = "/api/v1/tokens"
-_ANSWER_S: Final = 15.0
 _SILENCE_S: Final = 60.0
 """A stream carries a comment every 15 s; four missing ones mean that nobody is there."""
-_PAGE: Final = 1000
-
-T = TypeVar("T")
-L = TypeVar("L", TaskList, LlmList, PoolList, SessionList, TokenList)
-Query: TypeAlias = Mapping[str, str | list[str] | None]
 
 
 class Chunk(msgspec.Struct, frozen=True):
@@ -54,11 +46,8 @@ class End(msgspec.Struct, frozen=True):
 Followed: TypeAlias = Chunk | Reset | End
 
 
-class NativeClient:
+class NativeClient(TokenCalls):
     """Every method raises `TransportError` when no server answers, or the error that the server told."""
-
-    def __init__(self, caller: ServerCaller) -> None:
-        self._caller = caller
 
     async def tasks(self, query: Query, limit: int) -> list[InferenceTask]:
         """The newest tasks that fit every filter, at most `limit`."""
@@ -81,59 +70,41 @@ class NativeClient:
     async def task(self, task_id: str, wait_s: int = 0) -> InferenceTask:
         """The task with its bodies; waits for its end up to `wait_s` (60 at most)."""
         query = f"?wait={wait_s}" if wait_s else ""
-        return _decoded(await self._get(_path(_TASKS, task_id) + query, _ANSWER_S + wait_s), InferenceTask)
+        return decoded(await self._get(path_of(_TASKS, task_id) + query, ANSWER_S + wait_s), InferenceTask)
 
     async def attempts(self, task_id: str) -> list[AttemptJson]:
         """The task's history, oldest first."""
-        return _decoded(await self._get(_path(_TASKS, task_id) + "/attempts"), AttemptList).data
+        return decoded(await self._get(path_of(_TASKS, task_id) + "/attempts"), AttemptList).data
 
     async def llm(self, name: str) -> LlmJson:
-        return _decoded(await self._get(_path(_LLMS, name)), LlmJson)
+        return decoded(await self._get(path_of(_LLMS, name)), LlmJson)
 
     async def pool(self, name: str) -> PoolJson:
-        return _decoded(await self._get(_path(_POOLS, name)), PoolJson)
+        return decoded(await self._get(path_of(_POOLS, name)), PoolJson)
 
     async def session(self, session_id: str) -> SessionJson:
-        return _decoded(await self._get(_path(_SESSIONS, session_id)), SessionJson)
+        return decoded(await self._get(path_of(_SESSIONS, session_id)), SessionJson)
 
     async def enqueue(self, body: bytes) -> InferenceTask:
         """Make a task of the JSON of `POST /api/v1/inference-tasks`."""
         headers = {"content-type": "application/json"}
-        request = self._caller.request("POST", _TASKS, headers, body, _ANSWER_S, _ANSWER_S)
-        return _decoded(await self._caller.call(request), InferenceTask)
+        request = self._caller.request("POST", _TASKS, headers, body, ANSWER_S, ANSWER_S)
+        return decoded(await self._caller.call(request), InferenceTask)
 
     async def cancel(self, task_id: str) -> InferenceTask:
         """Cancel the task; one that has ended comes back unchanged."""
-        request = self._caller.request("DELETE", _path(_TASKS, task_id), {}, b"", _ANSWER_S, _ANSWER_S)
-        return _decoded(await self._caller.call(request), InferenceTask)
-
-    async def tokens(self, limit: int) -> list[TokenJson]:
-        """Tokens, newest first."""
-        return [token async for page in self._pages(_TOKENS, TokenList, {}, limit) for token in page.data][:limit]
-
-    async def token(self, token_id: str) -> TokenJson:
-        return _decoded(await self._get(_path(_TOKENS, token_id)), TokenJson)
-
-    async def create_token(self, asked: NewTokenRequest) -> MadeTokenJson:
-        """Make a token; its text is in the answer alone."""
-        headers, body = {"content-type": "application/json"}, msgspec.json.encode(asked)
-        request = self._caller.request("POST", _TOKENS, headers, body, _ANSWER_S, _ANSWER_S)
-        return _decoded(await self._caller.call(request), MadeTokenJson)
-
-    async def revoke_token(self, token_id: str) -> TokenJson:
-        """End a token for good; one that was revoked before comes back unchanged."""
-        request = self._caller.request("DELETE", _path(_TOKENS, token_id), {}, b"", _ANSWER_S, _ANSWER_S)
-        return _decoded(await self._caller.call(request), TokenJson)
+        request = self._caller.request("DELETE", path_of(_TASKS, task_id), {}, b"", ANSWER_S, ANSWER_S)
+        return decoded(await self._caller.call(request), InferenceTask)
 
     async def replay(self, task_id: str) -> InferenceTask:
         """Queue a task that ended in error, or was cancelled, again. Raises `Conflict` for any other."""
-        request = self._caller.request("POST", _path(_TASKS, task_id) + "/replay", {}, b"", _ANSWER_S, _ANSWER_S)
-        return _decoded(await self._caller.call(request), InferenceTask)
+        request = self._caller.request("POST", path_of(_TASKS, task_id) + "/replay", {}, b"", ANSWER_S, ANSWER_S)
+        return decoded(await self._caller.call(request), InferenceTask)
 
     async def purge(self, task_id: str) -> None:
         """Remove a task that has ended. Raises `Conflict` while it lives."""
-        path = _path(_TASKS, task_id) + "?purge=true"
-        await self._caller.call(self._caller.request("DELETE", path, {}, b"", _ANSWER_S, _ANSWER_S))
+        path = path_of(_TASKS, task_id) + "?purge=true"
+        await self._caller.call(self._caller.request("DELETE", path, {}, b"", ANSWER_S, ANSWER_S))
 
     async def follow(
         self, task_id: str, last_event_id: str | None, pause: Callable[[], Awaitable[None]]
@@ -155,8 +126,8 @@ class NativeClient:
 
     async def _stream(self, task_id: str, seen: str | None) -> AsyncIterator[Followed]:
         headers = {"accept": "text/event-stream"} | ({"last-event-id": seen} if seen else {})
-        path = _path(_TASKS, task_id) + "/stream"
-        request = self._caller.request("GET", path, headers, b"", _ANSWER_S * 2, _SILENCE_S)
+        path = path_of(_TASKS, task_id) + "/stream"
+        request = self._caller.request("GET", path, headers, b"", ANSWER_S * 2, _SILENCE_S)
         async with self._caller.open(request) as reply:
             if reply.status == 204:  # the end was seen already, and stands
                 yield End(seen or "", await self.task(task_id))
@@ -168,39 +139,11 @@ class NativeClient:
                     if followed is not None:
                         yield followed
 
-    async def _pages(self, path: str, kind: type[L], query: Query, limit: int) -> AsyncIterator[L]:
-        """The pages of a list until `limit` things have come."""
-        cursor: str | None = None
-        left = limit
-        while left > 0:
-            asked = {**query, "limit": str(min(left, _PAGE)), "cursor": cursor}
-            given = {name: value for name, value in asked.items() if value}
-            page = _decoded(await self._get(f"{path}?{urlencode(given, doseq=True)}"), kind)
-            yield page
-            left -= len(page.data)
-            cursor = page.next_cursor
-            if cursor is None:
-                return
-
-    async def _get(self, path: str, timeout_s: float = _ANSWER_S) -> bytes:
-        return await self._caller.call(self._caller.request("GET", path, {}, b"", timeout_s, _ANSWER_S))
-
-
-def _path(collection: str, name: str) -> str:
-    return f"{collection}/{quote(name, safe='')}"
-
 
 def _followed(name: str, event_id: str, data: str) -> Followed | None:
     """What an event of the stream says; None for one that is no part of the answer."""
     if name == "reset":
         return Reset(event_id)
     if name in {status.value for status in TERMINAL}:
-        return End(event_id, _decoded(data.encode(), InferenceTask))
+        return End(event_id, decoded(data.encode(), InferenceTask))
     return Chunk(event_id, data) if name == "message" else None
-
-
-def _decoded(body: bytes, kind: type[T]) -> T:
-    try:
-        return msgspec.json.decode(body, type=kind)
-    except msgspec.MsgspecError as error:
-        raise ProtocolBroken(f"this is not an inferpool server of this release: {error}") from error
