@@ -18,7 +18,7 @@ from rich.console import Console
 
 from bench.effort import FULL, QUICK, Effort
 from bench.fleet import Fleet
-from bench.machine import check_disk, sync_times
+from bench.machine import ALL_CORES, check_disk, on_cores, other_cores, sync_times
 from bench.profile import Profile, print_profile, profile
 from bench.report import Figure, Report, print_report
 from bench.rows import backlog, call, chunk, latency, memory, restart, store
@@ -61,7 +61,7 @@ def main() -> int:
 
 async def _run(folder: Path, names: list[str], effort: Effort) -> Report:
     report = _begin(folder)
-    with Fleet(folder) as fleet:
+    with Fleet(folder) as fleet, on_cores(other_cores()):
         for name in names:
             report.sync_ms += sync_times(folder)
             print(f"{name} …", file=sys.stderr, flush=True)
@@ -70,7 +70,7 @@ async def _run(folder: Path, names: list[str], effort: Effort) -> Report:
 
 
 async def _profile(folder: Path, effort: Effort, load: str) -> list[Profile]:
-    with Fleet(folder) as fleet:
+    with Fleet(folder) as fleet, on_cores(other_cores()):
         return await profile(fleet, effort, load)
 
 
@@ -79,7 +79,7 @@ def _begin(folder: Path) -> Report:
         began=time.strftime("%Y-%m-%dT%H-%M-%S"),
         disk=check_disk(folder),
         sync_ms=[],
-        cores=len(os.sched_getaffinity(0)),
+        cores=len(ALL_CORES),
         load_before=os.getloadavg()[0],
         python=platform.python_version(),
     )

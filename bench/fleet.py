@@ -11,7 +11,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
 
-from bench.machine import cpu_s, on_cores, resident_mb
+from bench.machine import ALL_CORES, cpu_s, on_cores, resident_mb
 
 END_S: Final = 10.0
 """How long a process has for a polite end."""
@@ -81,7 +81,7 @@ class Fleet:
             self._running.pop().end()
 
     def start(
-        self, name: str, arguments: Sequence[str], cores: set[int], settings: Mapping[str, str] | None = None
+        self, name: str, arguments: Sequence[str], cores: frozenset[int], settings: Mapping[str, str] | None = None
     ) -> Process:
         """Start `python ARGUMENTS` on the cores; no setting of this project but those given reaches it."""
         log = self.folder / f"{name}.log"
@@ -101,7 +101,7 @@ class Fleet:
 
     def run(self, name: str, arguments: Sequence[str], longest_s: float = 600.0) -> bytes:
         """Run a program to its end on any core; gives the last line that it said. Raises `RuntimeError`."""
-        process = self.start(name, arguments, set())
+        process = self.start(name, arguments, ALL_CORES)
         process.wait(longest_s)
         self._running.remove(process)
         return (process.log.read_bytes().splitlines() or [b""])[-1]

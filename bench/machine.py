@@ -10,8 +10,8 @@ from typing import Final
 IN_MEMORY: Final = frozenset({"tmpfs", "ramfs", "devtmpfs"})
 _TICKS_A_SECOND: Final = os.sysconf("SC_CLK_TCK")
 _PAGE: Final = os.sysconf("SC_PAGE_SIZE")
-SERVER_CORE: Final = 0
-"""The server has a core for itself, everything else shares the others."""
+ALL_CORES: Final = frozenset(os.sched_getaffinity(0))
+"""What this run may use, as it was before anything was pinned."""
 
 
 class NotADisk(Exception):
@@ -61,20 +61,24 @@ def resident_mb(pid: int) -> float:
 
 
 @contextmanager
-def on_cores(cores: set[int]) -> Iterator[None]:
-    """Processes that are started inside run on these cores; an empty set leaves them where they are."""
+def on_cores(cores: frozenset[int]) -> Iterator[None]:
+    """Processes that are started inside run on these cores."""
     before = os.sched_getaffinity(0)
-    if cores:
-        os.sched_setaffinity(0, cores)
+    os.sched_setaffinity(0, cores)
     try:
         yield
     finally:
         os.sched_setaffinity(0, before)
 
 
-def server_cores() -> set[int]:
-    """The server's own core; empty where there is only one."""
-    return {SERVER_CORE} if len(os.sched_getaffinity(0)) > 1 else set()
+def server_cores() -> frozenset[int]:
+    """The server has a core for itself, unless there is only one."""
+    return frozenset({min(ALL_CORES)})
+
+
+def other_cores() -> frozenset[int]:
+    """What engine, workers, load share."""
+    return ALL_CORES - server_cores() or ALL_CORES
 
 
 def _holds(place: str, folder: Path) -> bool:

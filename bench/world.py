@@ -13,7 +13,7 @@ from bench.connection import Address, Broken, get
 from bench.engine import COUNT_PATH
 from bench.fleet import Fleet, Process, free_port
 from bench.load import ask_once
-from bench.machine import server_cores
+from bench.machine import other_cores, server_cores
 from bench.script import MODEL
 
 START_S: Final = 60.0
@@ -101,11 +101,6 @@ def _module(fleet: Fleet, plan: Plan, name: str) -> list[str]:
     if not plan.sampled:
         return ["-m", "inferpool"]
     return ["-m", "bench.sampled", str(fleet.folder / f"{name}.stacks"), "inferpool"]
-
-
-def other_cores() -> set[int]:
-    """Every core but the server's; empty where there is no other."""
-    return set()
 
 
 async def reachable(process: Process, port: int, path: str, longest_s: float = START_S) -> float:
