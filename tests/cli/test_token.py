@@ -35,7 +35,7 @@ def test_the_first_token_is_made_without_one_then_every_command_needs_one(url: s
     assert "from now on every call needs one" in made.errors
     refused = typed("get", "tasks", "--server", url)
     assert (refused.code, len(refused.errors.splitlines())) == (1, 1)
-    assert "give yours by INFERPOOL_TOKEN or --token" in refused.errors
+    assert "INFERPOOL_TOKEN or --token" in refused.errors
     assert typed("get", "tasks", "--server", url, "--token", token_of(made)).code == 0
 
 

@@ -3,6 +3,7 @@
 import hashlib
 import itertools
 from collections.abc import AsyncIterator
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -160,3 +161,21 @@ async def test_when_the_store_cannot_tell_nobody_is_let_in_unasked(place: Place)
     assert access.known(token.text.encode()) is None
     place.pair._writer._closing = False
     assert await access.find(token.text.encode()) is not None
+
+
+async def test_whoever_follows_a_token_hears_of_its_end_once(place: Place) -> None:
+    here, there = place.server(), place.server()
+    token = await made(here)
+    await here.find(token.text.encode())
+    heard: list[str] = []
+    with here.standing(token.token.id, partial(heard.append, "a")), here.standing(None, partial(heard.append, "local")):
+        with here.standing(token.token.id, partial(heard.append, "b")):
+            await here.refresh()
+        assert heard == []
+        await there.revoke(token.token.id)
+        await here.refresh()
+        assert heard == ["a"]
+    await here.refresh()
+    assert heard == ["a"]
+    with here.standing(token.token.id, partial(heard.append, "too late")):
+        assert heard == ["a", "too late"]

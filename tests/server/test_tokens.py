@@ -86,6 +86,16 @@ async def test_a_revoked_token_lets_nobody_in_from_the_answer_on(town: Town) -> 
     assert (await town.delete(Role.ADMIN, "own", path)).json == revoked.json
 
 
+async def test_a_workers_channel_ends_with_its_token(town: Town) -> None:
+    worker = town.workers["own"]
+    channel = await worker.bind()
+    await worker.infer()
+    await town.delete(Role.ADMIN, "own", f"{TOKENS}/{town.tokens[Role.PUBLISHER, 'own'].token.id}")
+    assert await channel.rest() == b""
+    await channel.over()
+    assert (await worker.say()).status == 401
+
+
 async def test_an_expired_token_lets_nobody_in(town: Town) -> None:
     made = await town.post(Role.ADMIN, "own", TOKENS, {"role": "caller", "subject": "bob", "expires_in_s": 3600})
     headers = {**HOST, **bearer(str(made.json["token"]))}

@@ -1,7 +1,8 @@
 """The tokens as this server knows them: who is let in, as whom."""
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import msgspec
 
@@ -61,6 +62,7 @@ class Access:
         self._known: dict[str, _Known] = {}
         self._hashes: dict[TokenId, str] = {}
         self._used: dict[TokenId, Micros] = {}
+        self._followers: dict[TokenId, list[Callable[[], None]]] = {}
         self._looked_at = makers.clock.now_us()
         self._day = _day_of(self._looked_at)
 
@@ -86,6 +88,23 @@ class Access:
         self._known[token_hash] = _Known(stored)
         self._hashes[stored.id] = token_hash
         return self.known(token)
+
+    @contextmanager
+    def standing(self, token_id: TokenId | None, ended: Callable[[], None]) -> Iterator[None]:
+        """A context in which `ended` is called once the token no longer lets in: at once where that is so already."""
+        if token_id is None:
+            yield
+            return
+        if token_id not in self._hashes:
+            ended()
+        followers = self._followers.setdefault(token_id, [])
+        followers.append(ended)
+        try:
+            yield
+        finally:
+            followers.remove(ended)
+            if not followers:
+                self._followers.pop(token_id, None)
 
     async def create(self, wish: Wish) -> MadeToken:
         """Make a token; the first one closes an open server."""
@@ -126,7 +145,7 @@ class Access:
         self._day = _day_of(now)
         if self.open:
             await self.recall()
-        elif self._known:
+        else:
             for token_id in await self._reader.lapsed_tokens(age):
                 self._forget(token_id)
         self._looked_at = now
@@ -138,6 +157,8 @@ class Access:
         token_hash = self._hashes.pop(token_id, None)
         if token_hash is not None:
             self._known.pop(token_hash, None)
+        for ended in list(self._followers.get(token_id, ())):
+            ended()
 
 
 def _hash(token: bytes) -> str:

@@ -46,7 +46,7 @@ def _token_of(request: Request) -> bytes:
     token = token or request.headers.get(b"x-api-key", b"")
     if not token:
         raise Unauthenticated(
-            "this server asks for a token: send `Authorization: Bearer ip_…`",
+            "this server asks for a token: send `Authorization: Bearer ip_…` (workers, commands: INFERPOOL_TOKEN or --token)",
             param="Authorization",
         )
     return token

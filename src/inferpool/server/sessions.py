@@ -78,10 +78,10 @@ async def events(site: Site, request: Request) -> Reply:
 
 
 async def channel(site: Site, request: Request) -> None:
-    """Bind the session's channel: frames as they come, until it is replaced, lost, or the server closes."""
+    """Bind the session's channel: frames as they come, until it is replaced, lost, its token ends, or the server closes."""
     bound = await site.dispatch.desk.bind(_credentials(request))
     try:
-        with Presence(request):
+        with site.dispatch.access.standing(request.caller.token_id, bound.lost), Presence(request):
             await request.start(200, list(EVENT_STREAM))
             await _send_frames(request, bound.frames())
             await request.write(b"", more=False)
