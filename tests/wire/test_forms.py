@@ -5,7 +5,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from inferpool.core.errors import InvalidRequest
-from inferpool.wire.forms import PART_LIMIT, VALUE_LIMIT, form_fields, is_form, read_form, splice_field, without_boundary
+from inferpool.wire.forms import (
+    PART_LIMIT,
+    VALUE_LIMIT,
+    form_fields,
+    is_form,
+    read_form,
+    splice_field,
+    without_boundary,
+)
 
 KIND = "multipart/form-data; boundary=b0"
 FILE = b'--b0\r\nContent-Disposition: form-data; name="file"; filename="a.wav"\r\nContent-Type: audio/wav\r\n\r\n%b\r\n'
