@@ -1,6 +1,5 @@
 """Records for the store as dispatch would hand them in."""
 
-from itertools import count
 from typing import Final
 
 import uuid_utils
@@ -14,7 +13,10 @@ from inferpool.store.protocol import Claim, Completion, LanesWant, Spoken
 
 LANE: Final = "pool:scripted"
 SERVER: Final = ServerId("01900000-0000-7000-9000-000000000001")
-_numbers: Final = count(1)
+REQUEST: Final = request_body(Wish(1))
+ANSWER: Final = Answer(200, "application/json", answer_body(1))
+_ROUTING: Final = Routing(lane=LANE, pool_name="scripted", model="scripted")
+_USAGE: Final = Usage(200, 200)
 
 
 def llm_name(session_id: SessionId) -> str:
@@ -48,9 +50,9 @@ def task(owner: str = "local", rank: float = 1.0) -> NewTask:
     """A call with a body of 1 KB."""
     return NewTask(
         id=TaskId(new_id()),
-        routing=Routing(lane=LANE, pool_name="scripted", model="scripted"),
+        routing=_ROUTING,
         endpoint="chat/completions",
-        request=request_body(Wish(next(_numbers) % 10**8)),
+        request=REQUEST,
         priority="default",
         rank=rank,
         owner=owner,
@@ -66,8 +68,7 @@ def slot(session_id: SessionId) -> ClaimFor:
 
 def completion(task_id: TaskId, session_id: SessionId) -> Completion:
     """The answer of the first attempt, 1 KB."""
-    answer = Answer(200, "application/json", answer_body(1))
-    return Completion(spoken=Spoken(task_id, 1, session_id), answer=answer, usage=Usage(200, 200))
+    return Completion(spoken=Spoken(task_id, 1, session_id), answer=ANSWER, usage=_USAGE)
 
 
 def claim(session_id: SessionId, free: int) -> Claim:
