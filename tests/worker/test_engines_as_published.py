@@ -152,7 +152,8 @@ async def test_a_llama_cpp_serves_what_it_was_started_for(
 
 async def test_a_llama_cpp_router_is_not_asked_what_would_load_a_model() -> None:
     peer = PublishedPeer(LLAMA_CPP)
-    await look(peer, models=llama_cpp.ROUTER_LIST)
+    view = await look(peer, models=llama_cpp.ROUTER_LIST)
+    assert (view.make.value, view.models) == ("llama.cpp", ["ggml-org/gemma-3-4b-it-GGUF:Q4_K_M"])
     assert [route for route in peer.asked if route.startswith("POST")] == []
 
 
@@ -195,3 +196,10 @@ async def test_a_sglang_that_generates_nothing_embeds_or_ranks(route: str) -> No
     peer.changed = {"GET /get_model_info": Told(404, b"{}"), route: sglang.info(generates=False)}
     view = await look(peer)
     assert view.endpoints == {SGLANG.models[0]: ["embeddings", "rerank"]}
+
+
+async def test_what_tells_its_slots_as_llama_cpp_does_is_asked_for_anything_else() -> None:
+    peer = PublishedPeer(LLAMA_CPP)
+    peer.changed = {"POST /v1/embeddings": llama_cpp.LACKING}
+    view = await look(peer, models=Told(200, b'{"data":[{"id":"tiny","owned_by":"me"}]}'))
+    assert (view.make.value, view.slots, view.endpoints) == ("an OpenAI-compatible engine", 2, {})

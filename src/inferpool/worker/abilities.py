@@ -1,7 +1,7 @@
 """Finds out which models of an engine serve a few endpoints alone, asking each make in its own way."""
 
 import asyncio
-from typing import Final
+from typing import Final, TypeAlias
 
 import msgspec
 
@@ -12,6 +12,7 @@ from inferpool.worker.probe import Answer, Probe
 EMBEDDINGS: Final = ["embeddings"]
 RERANK: Final = ["rerank"]
 _ANYTHING: Final[list[str] | None] = None
+_LACKING: Final = 400
 _NOT_SUPPORTED: Final = 501
 _NO_POOLING: Final = b"Pooling type 'none'"
 _EMPTY: Final = b"{}"
@@ -38,7 +39,7 @@ class _ModelInfo(msgspec.Struct, frozen=True):
     is_generation: bool
 
 
-Abilities = dict[str, list[str] | None]
+Abilities: TypeAlias = dict[str, list[str] | None]
 """The endpoints of each model whose abilities are known; None: whatever the engine has."""
 
 
@@ -89,7 +90,7 @@ async def _of_llama_cpp(probe: Probe) -> list[str] | None:
     model is one for chat: such a model has no pooling, which they say.
     """
     embeds = await probe.post("/v1/embeddings", _EMPTY)
-    if embeds.status in {404, _NOT_SUPPORTED}:
+    if not _takes(embeds):
         return _ANYTHING
     chats = await probe.post("/v1/chat/completions", _EMPTY)
     if chats.status != _NOT_SUPPORTED and _NO_POOLING in embeds.body:
@@ -98,8 +99,8 @@ async def _of_llama_cpp(probe: Probe) -> list[str] | None:
 
 
 def _takes(answer: Answer) -> bool:
-    """Whether the route was there: it asks for what the empty request lacks."""
-    return answer.status not in {404, _NOT_SUPPORTED}
+    """Whether it asks for what the empty request lacks."""
+    return answer.status == _LACKING
 
 
 _VLLM_ROUTES: Final = {

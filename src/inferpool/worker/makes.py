@@ -36,7 +36,7 @@ class Listed(msgspec.Struct, frozen=True):
 
     id: str
     owned_by: str | None = None
-    status: msgspec.Raw | None = None
+    status: object = None
     """llama.cpp as a router of several models tells here whether it has loaded this one."""
 
 
@@ -83,15 +83,15 @@ async def recognise(probe: Probe, listed: list[Listed]) -> Make:
     for model in listed:
         if model.owned_by in _OWNERS:
             return _OWNERS[model.owned_by]
-    # Ollama docs/api.md, "Version"; LM Studio docs, "REST API v0"; llama.cpp tools/server/README.md, "GET /props".
+    # Ollama docs/api.md, "Version"; LM Studio docs, "REST API v0".
     if await probe.learn("/api/version", _Version) is not None:
         return Make.OLLAMA
     if await probe.learn("/api/v0/models", _Studio) is not None:
         return Make.LM_STUDIO
-    return Make.OTHER if await total_slots(probe) is None else Make.LLAMA_CPP
+    return Make.OTHER
 
 
 async def total_slots(probe: Probe) -> int | None:
-    """The requests that llama.cpp answers at once (tools/server/README.md, `GET /props`); other makes do not tell."""
+    """The requests that llama.cpp answers at once (tools/server/README.md, `GET /props`), likewise what imitates it."""
     props = await probe.learn("/props", _Props)
     return None if props is None else props.total_slots
