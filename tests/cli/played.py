@@ -31,7 +31,7 @@ from inferpool.wire.sessions import (
 
 SECRET = "the secret of the worker that is played by hand"
 WORDS = ("Grey ", "is the ", "sea.")
-SETTINGS = 'grace_s = 3600\nsilence_s = 3600\nstale_after_s = 3600\nlog_format = "json"\n'
+SETTINGS = 'slot_release_s = 0.1\ngrace_s = 3600\nsilence_s = 3600\nstale_after_s = 3600\nlog_format = "json"\n'
 """A session whose worker is a test is never lost."""
 
 
@@ -105,19 +105,19 @@ class PlayedWorker:
             failed = await self.enqueue()
             infer = await next_infer(frames)
             refusal = '{"error": {"message": "too many words", "code": "too_long"}}'
-            await self.say(_result(infer, 400, refusal))
+            await self.say(result(infer, 400, refusal))
             cancelled = await self.enqueue()
             await next_infer(frames)
             await self._native.cancel(cancelled)
             running = await self.enqueue(streaming=True)
             infer = await next_infer(frames)
-            await self.say(_started(infer), _chunk(infer, 1, WORDS[0]))
+            await self.say(started(infer), chunk(infer, 1, WORDS[0]))
             pending = await self.enqueue()
         return {"streamed": streamed, "error": failed, "cancelled": cancelled, "running": running, "pending": pending}
 
     async def _answer(self, infer: Infer) -> None:
-        chunks = [_chunk(infer, seq, words) for seq, words in enumerate(WORDS, 1)]
-        await self.say(_started(infer), *chunks, _result(infer, 200, body_of("".join(WORDS)), len(WORDS)))
+        chunks = [chunk(infer, seq, words) for seq, words in enumerate(WORDS, 1)]
+        await self.say(started(infer), *chunks, result(infer, 200, body_of("".join(WORDS)), len(WORDS)))
 
 
 async def next_infer(frames: AsyncIterator[Frame]) -> Infer:
@@ -128,15 +128,17 @@ async def next_infer(frames: AsyncIterator[Frame]) -> Infer:
     raise AssertionError("the channel ended")
 
 
-def _started(infer: Infer) -> Started:
+def started(infer: Infer) -> Started:
+    """The engine answers."""
     return Started(task_id=infer.task_id, attempt=infer.attempt, status=200, content_type="text/event-stream")
 
 
-def _chunk(infer: Infer, seq: int, words: str) -> Chunk:
+def chunk(infer: Infer, seq: int, words: str) -> Chunk:
+    """One piece of the answer."""
     return Chunk(task_id=infer.task_id, attempt=infer.attempt, seq=seq, data=chunk_of(words))
 
 
-def _result(infer: Infer, status: int, body: str, last_seq: int = 0) -> Result:
+def result(infer: Infer, status: int, body: str, last_seq: int = 0) -> Result:
     return Result(
         task_id=infer.task_id,
         attempt=infer.attempt,

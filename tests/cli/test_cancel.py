@@ -1,5 +1,7 @@
 """Claims about `inferpool cancel`."""
 
+import json
+
 from tests.cli.played import Site
 from tests.cli.typed import Typed
 
@@ -14,4 +16,16 @@ def test_a_waiting_task_is_cancelled_as_is_a_running_one(own_site: Site, typed: 
 def test_a_task_that_had_ended_is_a_failure(site: Site, typed: Typed) -> None:
     told = typed("cancel", site.tasks["streamed"], "--server", site.url)
     assert (told.code, told.output) == (1, "")
-    assert told.errors == f"error: task {site.tasks['streamed']} had ended before: completed\n"
+    assert told.errors == f"error: task {site.tasks['streamed']}: it had ended before: completed\n"
+
+
+def test_several_are_cancelled_those_that_refuse_are_told(own_site: Site, typed: Typed) -> None:
+    pending, ended, running = (own_site.tasks[state] for state in ("pending", "streamed", "running"))
+    told = typed("cancel", pending, ended, running, "--server", own_site.url, "-o", "name")
+    assert (told.code, told.output.split()) == (1, [pending, running])
+    assert told.errors == f"error: task {ended}: it had ended before: completed\n"
+
+
+def test_the_cancelled_task_is_told_as_the_api_tells_it(own_site: Site, typed: Typed) -> None:
+    told = typed("cancel", own_site.tasks["pending"], "--server", own_site.url, "-o", "json")
+    assert json.loads(told.output)["status"] == "cancelled"

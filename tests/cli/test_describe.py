@@ -72,3 +72,11 @@ def test_a_session_is_told(site: Site, typed: Typed) -> None:
         in typed("describe", "session", site.session_id, "--server", site.url, "-o", "yaml").output
     )
     assert "desk" in typed("describe", "sessions", "--server", site.url).output
+
+
+def test_a_pool_is_told_with_its_llms(site: Site, typed: Typed) -> None:
+    told = typed("describe", "pool", "tiny", "--server", site.url)
+    known = facts(told.output)
+    assert (known["Pool"], known["Pending"]) == ("tiny", "1")
+    assert "  tiny@desk: " in told.output
+    assert typed("describe", "pools", "--server", site.url, "-o", "name").output == "tiny\n"

@@ -89,3 +89,14 @@ def test_what_is_not_there_is_a_failure_in_one_line(site: Site, typed: Typed, ki
 def test_the_server_may_stand_in_the_environment(site: Site, typed: Typed, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("INFERPOOL_SERVER", site.url)
     assert typed("get", "llms", "-o", "name").output == "tiny@desk\n"
+
+
+def test_pools_are_listed_with_what_runs_with_what_waits(site: Site, typed: Typed) -> None:
+    head, row = typed("get", "pools", "--server", site.url).lines
+    assert head == ["NAME", "ACTIVE", "SLOTS", "RUNNING", "PENDING", "OLDEST"]
+    assert row[:1] == ["tiny"]
+    assert row[4] == "1"
+    wide = typed("get", "pool", "tiny", "--server", site.url, "-o", "wide").lines
+    assert wide[1][-1] == "tiny@desk"
+    assert typed("get", "pools", "--server", site.url, "-o", "name").output == "tiny\n"
+    assert json.loads(typed("get", "pool", "tiny", "--server", site.url, "-o", "json").output)["pending"] == 1

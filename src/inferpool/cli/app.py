@@ -13,7 +13,7 @@ from typer.exceptions import Abort, TyperException
 from inferpool.cli import cancel, chat, delete, demo, describe, doctor, get, replay, serve, tail, token, up, worker
 from inferpool.cli.exits import EXIT_CODES, ExitCode, complain
 from inferpool.client.transport import TransportError
-from inferpool.core.errors import InferpoolError, Unauthenticated
+from inferpool.core.errors import InferpoolError
 from inferpool.settings import SettingError
 
 app = typer.Typer(
@@ -21,7 +21,7 @@ app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120},
-    epilog="Start here:\n\n$ inferpool serve\n\n$ inferpool worker --engine http://127.0.0.1:8000\n\n"
+    epilog="Start here:\n\n$ inferpool up\n\nor, apart, also on two machines:\n\n$ inferpool serve\n\n$ inferpool worker\n\n"
     "then point any OpenAI client at http://127.0.0.1:8010/v1.\n\n" + EXIT_CODES,
 )
 for group in (up, serve, worker):
@@ -33,7 +33,6 @@ app.add_typer(token.app, name="token")
 for group in (tail, chat, cancel, replay, doctor, demo):
     app.add_typer(group.app)
 
-_UNKNOWN: Final = "(give yours by INFERPOOL_TOKEN or --token)"
 _REMEDY: Final = "is `inferpool serve` running there? give another address by --server or INFERPOOL_SERVER"
 
 
@@ -86,8 +85,6 @@ def _told(error: Exception) -> str:
         return f"{error.format_message()} (inferpool --help tells more)"
     if isinstance(error, TransportError):
         return f"{error}; {_REMEDY}"
-    if isinstance(error, Unauthenticated):
-        return f"{error} {_UNKNOWN}"
     if isinstance(error, OSError):
         return " ".join(part for part in (error.filename, error.strerror or str(error)) if isinstance(part, str))
     return str(error)

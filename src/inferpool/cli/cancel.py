@@ -1,15 +1,18 @@
-"""`inferpool cancel`: ends a task that is no longer wanted."""
+"""`inferpool cancel`: ends tasks that are no longer wanted."""
 
-import sys
-from functools import partial
-from typing import Annotated
+import asyncio
 
 import typer
 
-from inferpool.cli.exits import EXIT_CODES, fail
-from inferpool.cli.remote import ServerFlag, TokenFlag, ask
+from inferpool.cli.acted import Act, TasksArgument
+from inferpool.cli.exits import EXIT_CODES
+from inferpool.cli.output import OutputFlag
+from inferpool.cli.remote import ServerFlag, TokenFlag
 from inferpool.client.native import NativeClient
+from inferpool.core.errors import Conflict
 from inferpool.core.lifecycle import Status
+from inferpool.settings import load
+from inferpool.wire.tasks import InferenceTask
 
 app = typer.Typer()
 
@@ -17,15 +20,17 @@ app = typer.Typer()
 @app.command(
     "cancel",
     epilog="Examples:\n\n$ inferpool cancel 0198f2a0-7c11-7d3e-8f7a-5f2f6f0d9f11\n\n"
-    "$ inferpool get tasks --status pending -o name | xargs -n1 inferpool cancel\n\n" + EXIT_CODES,
+    "$ inferpool get tasks --status pending -o name | xargs inferpool cancel\n\n" + EXIT_CODES,
 )
-def cancel(
-    task: Annotated[str, typer.Argument(metavar="TASK", help="the task's id")],
-    server: ServerFlag = None,
-    token: TokenFlag = None,
-) -> None:
-    """Cancel a task, whether it waits or runs; the worker that runs it stops its engine."""
-    ended = ask(server, token, partial(NativeClient.cancel, task_id=task))
+def cancel(tasks: TasksArgument, output: OutputFlag = None, server: ServerFlag = None, token: TokenFlag = None) -> None:
+    """Cancel tasks, whether they wait or run; the worker that runs one stops its engine."""
+    settings = load({"server": server, "token": token}).shared
+    asyncio.run(Act(_cancel, "cancelled").run(settings, tasks, output))
+
+
+async def _cancel(client: NativeClient, task_id: str) -> InferenceTask:
+    """Cancel it. Raises `Conflict` for one that had ended."""
+    ended = await client.cancel(task_id)
     if ended.status is not Status.CANCELLED:
-        raise fail(f"task {ended.id} had ended before: {ended.status.value}")
-    sys.stdout.write(f"task {ended.id} cancelled\n")
+        raise Conflict(f"it had ended before: {ended.status.value}")
+    return ended

@@ -8,6 +8,7 @@ from typing import Annotated, Final, NamedTuple, TypeAlias
 import msgspec
 import typer
 
+from inferpool.cli.complete import llm_names, pool_names, session_ids, task_ids
 from inferpool.cli.exits import EXIT_CODES
 from inferpool.cli.output import Output, OutputFlag, plain, print_facts, print_value
 from inferpool.cli.remote import LimitFlag, ServerFlag, TokenFlag, ask
@@ -54,7 +55,9 @@ _TOKENS_HELP: Final = "Examples:\n\n$ inferpool describe tokens -o yaml\n\n" + E
 
 @app.command("tasks", epilog=_TASKS_HELP)
 def tasks(
-    name: Annotated[str | None, typer.Argument(metavar="ID", help="the task; without it the newest ones")] = None,
+    name: Annotated[
+        str | None, typer.Argument(metavar="ID", help="the task; without it the newest ones", autocompletion=task_ids)
+    ] = None,
     limit: LimitFlag = 10,
     output: OutputFlag = None,
     server: ServerFlag = None,
@@ -71,7 +74,9 @@ def tasks(
 
 @app.command("llms", epilog=_LLMS_HELP)
 def llms(
-    name: Annotated[str | None, typer.Argument(metavar="NAME", help="the llm; without it all")] = None,
+    name: Annotated[
+        str | None, typer.Argument(metavar="NAME", help="the llm; without it all", autocompletion=llm_names)
+    ] = None,
     limit: LimitFlag = 100,
     output: OutputFlag = None,
     server: ServerFlag = None,
@@ -85,7 +90,9 @@ def llms(
 
 @app.command("pools", epilog=_POOLS_HELP)
 def pools(
-    name: Annotated[str | None, typer.Argument(metavar="NAME", help="the pool; without it all")] = None,
+    name: Annotated[
+        str | None, typer.Argument(metavar="NAME", help="the pool; without it all", autocompletion=pool_names)
+    ] = None,
     limit: LimitFlag = 100,
     output: OutputFlag = None,
     server: ServerFlag = None,
@@ -99,7 +106,9 @@ def pools(
 
 @app.command("sessions", epilog=_SESSIONS_HELP)
 def sessions(
-    name: Annotated[str | None, typer.Argument(metavar="ID", help="the session; without it all")] = None,
+    name: Annotated[
+        str | None, typer.Argument(metavar="ID", help="the session; without it all", autocompletion=session_ids)
+    ] = None,
     limit: LimitFlag = 100,
     output: OutputFlag = None,
     server: ServerFlag = None,

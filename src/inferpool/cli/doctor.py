@@ -1,14 +1,19 @@
-"""`inferpool doctor`: asks a store whether it obeys the law."""
+"""`inferpool doctor`: asks a running set-up whether it works, a store whether it obeys the law."""
 
 import asyncio
 import sys
 from collections import Counter
+from pathlib import Path
 from typing import Annotated, Final
 
 import typer
 
+from inferpool.cli.checkup import Checkup, Finding, State
 from inferpool.cli.exits import EXIT_CODES, ExitCode
-from inferpool.settings import database_path, load
+from inferpool.cli.output import Output, OutputFlag, plain, print_value
+from inferpool.cli.remote import ServerFlag, TokenFlag
+from inferpool.settings import Settings, database_path, load
+from inferpool.store.invariants import RULES, Rule
 
 app = typer.Typer()
 
@@ -18,48 +23,109 @@ SHOWN: Final = 20
 
 @app.command(
     "doctor",
-    epilog="Examples:\n\n$ inferpool doctor\n\n$ inferpool doctor --database-url sqlite:///var/lib/inferpool.db\n\n"
+    epilog="Examples:\n\n$ inferpool doctor\n\n$ inferpool doctor --server https://example.com --engine http://127.0.0.1:8000"
+    "\n\n$ inferpool doctor --database-url sqlite:///var/lib/inferpool.db\n\n"
     + EXIT_CODES
-    + " A breach of the law is a failure.",
+    + " Whatever is not well is a failure.",
 )
 def doctor(
     database_url: Annotated[
         str | None,
-        typer.Option("--database-url", metavar="URL", help="the store to check (default: the server's own default)"),
+        typer.Option(
+            "--database-url", metavar="URL", help="check this store (default: the server's own, if it is there)"
+        ),
     ] = None,
+    engine: Annotated[
+        list[str] | None,
+        typer.Option("--engine", metavar="URL", help="look at this engine (default: at the usual ports)"),
+    ] = None,
+    output: OutputFlag = None,
+    server: ServerFlag = None,
+    token: TokenFlag = None,
 ) -> None:
-    """Check a store: that every task stands where the law lets it stand, that nothing ended twice or vanished.
+    """Tell what is wrong with a set-up, each thing with its remedy; check that a store obeys the law of tasks.
 
-    It only reads, beside a running server too. Each breach is told with its remedy.
+    Of the set-up: can the server be reached, an engine, is a worker there, is a model published. Of the store: that every
+    task stands where the law lets it stand, that nothing ended twice or vanished. It only reads, beside a running server
+    too. --database-url alone checks the store alone; --server or --engine without it the set-up alone.
     """
-    path = database_path(load({"database_url": database_url}).serve.database_url)
-    if asyncio.run(_examine(str(path))):
+    settings = load({"database_url": database_url, "engine": engine, "server": server, "token": token})
+    path = database_path(settings.serve.database_url)
+    told: list[Finding] = []
+    if database_url is None or server or engine:
+        told += asyncio.run(_check_up(settings, spoken=output is None))
+    if database_url is not None or not (server or engine or not path.exists()):
+        told += asyncio.run(_examine(path, spoken=output is None))
+    if output is not None:
+        _print(told, output)
+    if any(finding.state is State.FAIL for finding in told):
         raise typer.Exit(ExitCode.FAILED)
 
 
-async def _examine(path: str) -> int:
-    """Print what was checked with what was found; returns how many breaches there are."""
-    from pathlib import Path
+def _print(told: list[Finding], output: Output) -> None:
+    """The findings for a program; by `-o name` those alone that are not well."""
+    if output is Output.JSON or output is Output.YAML:
+        print_value({"data": plain(told)}, output)
+        return
+    for finding in told:
+        if output is Output.WIDE:
+            _say(finding)
+        elif finding.state is not State.OK:
+            sys.stdout.write(finding.check + "\n")
 
+
+def _say(finding: Finding) -> None:
+    remedy = f"; {finding.remedy}" if finding.remedy else ""
+    sys.stdout.write(f"{finding.state.value:<5} {finding.check:<8} {finding.says}{remedy}\n")
+
+
+async def _check_up(settings: Settings, *, spoken: bool) -> list[Finding]:
+    """Look at the running set-up."""
+    from inferpool.client.http import AiohttpTransport
+
+    server, engines = AiohttpTransport(), AiohttpTransport()
+    try:
+        told = await Checkup(settings, server, engines).run()
+    finally:
+        await engines.close()
+        await server.close()
+    for finding in told if spoken else ():
+        _say(finding)
+    return told
+
+
+async def _examine(path: Path, *, spoken: bool) -> list[Finding]:
+    """Check the store, tell each breach; gives a finding a rule."""
     from inferpool.compose import WallClock
-    from inferpool.store.invariants import RULES, Survey
+    from inferpool.store.invariants import Survey
     from inferpool.store.sqlite_connection import connect_reader
 
-    connection = connect_reader(Path(path), WallClock())
+    connection = connect_reader(path, WallClock())
     try:
         survey = Survey(connection)
         found = Counter[str]()
         async for breach in survey.violations():
             found[breach.rule] += 1
-            if found[breach.rule] <= SHOWN:
+            if spoken and found[breach.rule] <= SHOWN:
                 sys.stdout.write(f"BROKEN {breach.rule}: {breach.subject or path}: {breach.detail}\n")
     finally:
         connection.close()
+    if spoken:
+        _tell_store(path, survey.tasks, found)
+    return [_rule(rule, found[rule.name]) for rule in RULES]
+
+
+def _rule(rule: Rule, count: int) -> Finding:
+    if count:
+        return Finding(rule.name, State.FAIL, f"{rule.says}: broken {count} times", rule.remedy)
+    return Finding(rule.name, State.OK, rule.says)
+
+
+def _tell_store(path: Path, tasks: int, found: Counter[str]) -> None:
     for rule in RULES:
         count = found[rule.name]
         state = f"broken {count} times; {rule.remedy}" if count else "ok"
         sys.stdout.write(f"{rule.name:<17} {rule.says}: {state}\n")
     total = found.total()
     verdict = f"{total} breaches of the law" if total else "no breach of the law"
-    sys.stdout.write(f"{survey.tasks} tasks checked in {path}: {verdict}\n")
-    return total
+    sys.stdout.write(f"{tasks} tasks checked in {path}: {verdict}\n")

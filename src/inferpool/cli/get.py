@@ -7,6 +7,7 @@ from typing import Annotated, Final, TypeAlias, TypeVar
 import msgspec
 import typer
 
+from inferpool.cli.complete import llm_names, pool_names, session_ids, task_ids
 from inferpool.cli.exits import EXIT_CODES
 from inferpool.cli.output import Output, OutputFlag, Shape, plain, print_things, print_value
 from inferpool.cli.remote import LimitFlag, ServerFlag, TokenFlag, ask
@@ -52,7 +53,9 @@ _TOKENS_HELP: Final = "Examples:\n\n$ inferpool get tokens\n\n$ inferpool get to
 
 @app.command("tasks", epilog=_TASKS_HELP)
 def tasks(
-    name: Annotated[str | None, typer.Argument(metavar="ID", help="one task instead of the list")] = None,
+    name: Annotated[
+        str | None, typer.Argument(metavar="ID", help="one task instead of the list", autocompletion=task_ids)
+    ] = None,
     status: StatusFlag = None,
     pool: PoolFlag = None,
     llm: LlmFlag = None,
@@ -72,7 +75,9 @@ def tasks(
 
 @app.command("llms", epilog=_LLMS_HELP)
 def llms(
-    name: Annotated[str | None, typer.Argument(metavar="NAME", help="one llm instead of the list")] = None,
+    name: Annotated[
+        str | None, typer.Argument(metavar="NAME", help="one llm instead of the list", autocompletion=llm_names)
+    ] = None,
     limit: LimitFlag = 100,
     output: OutputFlag = None,
     server: ServerFlag = None,
@@ -86,7 +91,9 @@ def llms(
 
 @app.command("pools", epilog=_POOLS_HELP)
 def pools(
-    name: Annotated[str | None, typer.Argument(metavar="NAME", help="one pool instead of the list")] = None,
+    name: Annotated[
+        str | None, typer.Argument(metavar="NAME", help="one pool instead of the list", autocompletion=pool_names)
+    ] = None,
     limit: LimitFlag = 100,
     output: OutputFlag = None,
     server: ServerFlag = None,
@@ -100,7 +107,9 @@ def pools(
 
 @app.command("sessions", epilog=_SESSIONS_HELP)
 def sessions(
-    name: Annotated[str | None, typer.Argument(metavar="ID", help="one session instead of the list")] = None,
+    name: Annotated[
+        str | None, typer.Argument(metavar="ID", help="one session instead of the list", autocompletion=session_ids)
+    ] = None,
     limit: LimitFlag = 100,
     output: OutputFlag = None,
     server: ServerFlag = None,

@@ -8,6 +8,7 @@ import msgspec
 import typer
 
 from inferpool.cli.bodies import words_of
+from inferpool.cli.complete import task_ids
 from inferpool.cli.exits import EXIT_CODES, ExitCode, fail
 from inferpool.cli.remote import ServerFlag, TokenFlag, ask
 from inferpool.client.native import Chunk, End, Followed, NativeClient, Reset
@@ -28,7 +29,7 @@ PAUSE_S: Final = 0.5
     + " A task that ended without an answer is a failure.",
 )
 def tail(
-    task: Annotated[str, typer.Argument(metavar="TASK", help="the task's id")],
+    task: Annotated[str, typer.Argument(metavar="TASK", help="the task's id", autocompletion=task_ids)],
     raw: Annotated[bool, typer.Option("--raw", help="print each chunk as the engine sent it, a line each")] = False,
     server: ServerFlag = None,
     token: TokenFlag = None,

@@ -1,0 +1,171 @@
+"""`inferpool up`: server with worker for the engines of this machine, in one command."""
+
+import asyncio
+import contextlib
+import shlex
+import sys
+from typing import Annotated, Final
+
+import msgspec
+import typer
+
+from inferpool.cli.exits import EXIT_CODES
+from inferpool.cli.loop import run_program
+from inferpool.cli.remote import TokenFlag, asked
+from inferpool.client.native import NativeClient
+from inferpool.client.transport import TransportError
+from inferpool.core.errors import InferpoolError
+from inferpool.core.llm import LlmStatus
+from inferpool.settings import Settings, SharedSettings, load
+from inferpool.wire.registry import LlmJson
+
+app = typer.Typer()
+
+LOOK_S: Final = 0.5
+"""Between two looks at what is published."""
+PATIENCE: Final = 6
+"""Looks until one hears that no engine answers yet."""
+_KNOWN: Final = 100
+_QUESTION: Final = "Why is the sky blue? One sentence."
+
+
+@app.command(
+    "up",
+    epilog="Examples:\n\n$ inferpool up\n\n$ inferpool up --engine http://127.0.0.1:8000 --port 9000\n\n"
+    "Other settings come from INFERPOOL_… variables or inferpool.toml: docs/reference/settings.md lists them.\n\n"
+    + EXIT_CODES,
+)
+def up(
+    port: Annotated[int | None, typer.Option("--port", metavar="PORT", help="0: any free one (default: 8010)")] = None,
+    database_url: Annotated[
+        str | None,
+        typer.Option("--database-url", metavar="URL", help="sqlite:///PATH or a path (default: in your data folder)"),
+    ] = None,
+    engine: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--engine", metavar="URL", help="an engine, repeatable (default: what answers at the usual ports)"
+        ),
+    ] = None,
+    verbose: Annotated[bool, typer.Option("--verbose", help="the logs of both too")] = False,
+    token: TokenFlag = None,
+) -> None:
+    """Run a server with a worker for the engines of this machine; print how to call it.
+
+    Both run in this one process. Engines at the usual ports of Ollama, llama.cpp, vLLM, SGLang, LM Studio are found by
+    themselves, also when they come later. Ctrl-C ends both politely: running answers may finish for 30 s, a second one
+    ends at once. What is queued stays for the next time.
+    """
+    flags = {"port": port, "database_url": database_url, "engine": engine, "token": token}
+    quiet = {} if verbose else {"log_level": "warning"}
+    run_program(_run(load({**flags, **quiet})))
+
+
+async def _run(settings: Settings) -> None:
+    from inferpool.cli.together import run_together
+
+    herald = Herald(settings)
+    try:
+        await run_together(settings, herald.begin)
+    finally:
+        await herald.end()
+
+
+class Herald:
+    """Tells where the server is, what it serves, how to ask it; each change of the models too."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._telling: asyncio.Future[None] | None = None
+
+    def begin(self, url: str) -> None:
+        """The server is ready at this address."""
+        _say(f"inferpool is up at {url} (Ctrl-C ends it; what is queued stays)")
+        self._telling = asyncio.ensure_future(self._tell(url))
+
+    async def end(self) -> None:
+        """Say nothing more."""
+        if self._telling is not None:
+            self._telling.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._telling
+
+    async def _tell(self, url: str) -> None:
+        shared = msgspec.structs.replace(self._settings.shared, server=[url])
+        looks = 0
+        known: list[str] = []
+        shown = False
+        while True:
+            llms = await _served(shared)
+            looks += 1
+            if [llm.name for llm in llms] != known:
+                known = [llm.name for llm in llms]
+                _say(models_told(llms))
+                if not shown:
+                    _say(calls_told(url, llms, token=shared.token is not None))
+                shown = True
+            elif not shown and looks == PATIENCE:
+                _say(self._missed())
+            await asyncio.sleep(LOOK_S)
+
+    def _missed(self) -> str:
+        own = self._settings.worker
+        looked = ", ".join(own.engine or own.local_engines)
+        return f"\nNo engine answers yet at {looked}.\nStart one, or name yours by --engine: it is taken up by itself."
+
+
+async def _served(settings: SharedSettings) -> list[LlmJson]:
+    """The llms that take work now; none while the server does not tell."""
+    try:
+        llms = await asked(settings, _llms)
+    except (TransportError, InferpoolError):
+        return []
+    return [llm for llm in llms if llm.status is LlmStatus.ACTIVE]
+
+
+async def _llms(client: NativeClient) -> list[LlmJson]:
+    return await client.llms(_KNOWN)
+
+
+def models_told(llms: list[LlmJson]) -> str:
+    """What is served now, a line a model."""
+    if not llms:
+        return "\nNo model is there any more; it is taken up again when its engine is back."
+    width = max(len(llm.pool) for llm in llms)
+    lines = [f"  {llm.pool:<{width}}  {llm.engine}{_alone(llm)}" for llm in sorted(llms, key=lambda llm: llm.name)]
+    return "\nModels:\n" + "\n".join(lines)
+
+
+def _alone(llm: LlmJson) -> str:
+    return f"  ({', '.join(llm.endpoints)} only)" if llm.endpoints else ""
+
+
+def calls_told(url: str, llms: list[LlmJson], *, token: bool) -> str:
+    """A curl and an SDK line that work as they stand, for a model that chats if there is one."""
+    chatting = [llm for llm in llms if not llm.endpoints or "chat/completions" in llm.endpoints]
+    model = min(llm.pool for llm in chatting or llms)
+    question = msgspec.json.encode(_QUESTION).decode()
+    named = msgspec.json.encode(model).decode()
+    if chatting:
+        path, body = "chat/completions", {"model": model, "messages": [{"role": "user", "content": _QUESTION}]}
+        call = f'chat.completions.create(model={named}, messages=[{{"role": "user", "content": {question}}}])'
+        shown = ".choices[0].message.content"
+    else:
+        path, body = "embeddings", {"model": model, "input": _QUESTION}
+        call, shown = f"embeddings.create(model={named}, input={question})", ".data[0].embedding"
+    key = '-H "authorization: Bearer $INFERPOOL_TOKEN" ' if token else ""
+    secret = 'os.environ["INFERPOOL_TOKEN"]' if token else '"unused"'
+    modules = "os, openai" if token else "openai"
+    program = f'import {modules}; print(openai.OpenAI(base_url="{url}/v1", api_key={secret}).{call}{shown})'
+    json = msgspec.json.encode(body).decode()
+    return (
+        "\nAsk it:\n"
+        f"  curl {url}/v1/{path} -H 'content-type: application/json' {key}-d {shlex.quote(json)}\n"
+        f"  python -c {shlex.quote(program)}\n"
+        + (f"  inferpool chat {shlex.quote(model)} --server {url}\n" if chatting else "")
+    )
+
+
+def _say(text: str) -> None:
+    sys.stdout.write(text + "\n")
+    sys.stdout.flush()
