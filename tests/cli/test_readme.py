@@ -17,9 +17,16 @@ def blocks(language: str) -> list[str]:
 
 
 def commands() -> list[str]:
-    """Every inferpool command that a block shows, without what it is piped into."""
-    lines = [line.removeprefix("$ ") for code in blocks("") for line in code.splitlines()]
-    return [line.split(" | ")[0] for line in lines if line.startswith("inferpool ")]
+    """Every inferpool command that a block shows, without what it is piped into; what follows a prompt, if there is one."""
+    shown = [line for code in blocks("") for line in typed_lines(code.splitlines())]
+    parts = [part for line in shown for part in line.split(" && ")]
+    return [part.split(" | ")[0] for part in parts if part.startswith("inferpool ")]
+
+
+def typed_lines(lines: list[str]) -> list[str]:
+    """What one types of a block; the rest of a block with prompts is output."""
+    typed = [line.removeprefix("$ ") for line in lines if line.startswith("$ ")]
+    return typed or lines
 
 
 @pytest.mark.parametrize("command", commands())
