@@ -27,6 +27,7 @@ def main() -> None:
     options.add_argument("--slots", type=int, default=4, help="requests that are answered at once")
     options.add_argument("--threads", type=int, default=1, help="its threads spin: leave the other cores to the rest")
     options.add_argument("--context", type=int, default=8192, help="tokens of context, shared by the slots")
+    options.add_argument("--embeddings", action="store_true", help="serve embeddings alone")
     chosen = options.parse_args()
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     engine = xllamacpp.Server(parameters(chosen))
@@ -46,6 +47,9 @@ def parameters(chosen: argparse.Namespace) -> xllamacpp.CommonParams:
     made.n_ctx = chosen.context
     made.cpuparams.n_threads = chosen.threads
     made.cpuparams_batch.n_threads = chosen.threads
+    if chosen.embeddings:
+        made.embedding = True
+        made.pooling_type = xllamacpp.llama_pooling_type.LLAMA_POOLING_TYPE_MEAN
     return made
 
 

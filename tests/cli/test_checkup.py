@@ -148,6 +148,15 @@ async def test_a_named_engine_is_told_as_it_is() -> None:
     assert (engine.state, "INFERPOOL_ENGINE_API_KEY" in engine.says) == (State.FAIL, True)
 
 
+@pytest.mark.anyio
+async def test_what_wants_a_key_at_a_usual_address_is_told() -> None:
+    peer = PublishedPeer(VLLM)
+    peer.changed["GET /v1/models"] = KEY_WANTED
+    told = await found(Played([], []), peer, local_engines=["http://127.0.0.1:8000"])
+    [engine] = [one for one in told if one.check == "engine"]
+    assert (engine.state, engine.says) == (State.FAIL, "http://127.0.0.1:8000 wants a key")
+
+
 def test_a_server_that_is_not_there_is_one_line_with_its_remedy(typed: Typed) -> None:
     told = typed("doctor", "--server", NOWHERE, "--engine", NOWHERE)
     assert told.code == 1

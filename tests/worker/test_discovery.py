@@ -5,7 +5,7 @@ import pytest
 
 from inferpool.client.transport import HttpRequest, TransportError
 from inferpool.wire.openai import Model, ModelList
-from inferpool.worker.discovery import EngineSource, find_engines
+from inferpool.worker.discovery import EngineSource, Found, find_engines
 from tests.worker.memory import MemoryReply, MemoryTransport
 from tests.worker.published.engine import PublishedPeer, Told
 from tests.worker.published.llama_cpp import LLAMA_CPP
@@ -38,7 +38,12 @@ async def found(machine: Machine, key: str | None = None) -> dict[str, str]:
     """The makes that are found, by address."""
     source = EngineSource(machine.transport, key)
     engines = await find_engines(source, [OLLAMA_URL, LLAMA_URL, VLLM_URL], 5.0)
-    return {one.engine.root: one.view.make.value for one in engines}
+    return {
+        one.engine.root if isinstance(one, Found) else one.url: one.view.make.value
+        if isinstance(one, Found)
+        else "locked"
+        for one in engines
+    }
 
 
 async def test_each_engine_at_a_usual_address_is_found_with_its_make() -> None:
@@ -57,6 +62,18 @@ async def test_a_server_of_ours_is_no_engine() -> None:
     listed = ModelList(data=[Model(id="tiny", created=1)])
     server.changed["GET /v1/models"] = Told(200, msgspec.json.encode(listed))
     assert await found(Machine(at8000=server)) == {}
+
+
+async def test_what_wants_another_key_is_told_apart_from_nothing() -> None:
+    closed = PublishedPeer(VLLM)
+    closed.changed["GET /v1/models"] = KEY_WANTED
+    assert await found(Machine(at8000=closed)) == {VLLM_URL: "locked"}
+    house = House()
+    house.set(engine_urls=[], local_engines=[VLLM_URL])
+    house.engine.transport = Machine(at8000=closed).transport
+    async with house.running():
+        await house.until_linked()
+    assert "what answers there wants a key: set INFERPOOL_ENGINE_API_KEY" in house.log.said
 
 
 async def test_the_key_is_shown_only_to_what_asks_for_one() -> None:

@@ -14,7 +14,7 @@ from inferpool.core.errors import Forbidden, InferpoolError, ProtocolBroken, Una
 from inferpool.core.llm import LlmStatus
 from inferpool.settings import Settings
 from inferpool.wire.registry import LlmJson, SessionJson
-from inferpool.worker.discovery import EngineSource, find_engines
+from inferpool.worker.discovery import EngineSource, Found, Locked, find_engines
 from inferpool.worker.engine import EngineView
 
 T = TypeVar("T")
@@ -82,7 +82,7 @@ class Checkup:
             return [await self._named(url, own.probe_timeout_s) for url in own.engine]
         found = await find_engines(self._source, own.local_engines, own.probe_timeout_s)
         if found:
-            return [_engine(one.engine.root, one.view) for one in found]
+            return [_engine(one.engine.root, one.view) if isinstance(one, Found) else _locked(one) for one in found]
         looked = ", ".join(url.removeprefix("http://") for url in own.local_engines)
         if served:
             return [Finding("engine", State.OK, f"none on this machine at {looked}; workers elsewhere serve")]
@@ -120,6 +120,11 @@ def _engine(url: str, view: EngineView) -> Finding:
         return Finding("engine", State.WARN, f"{view.make.value} at {url} lists no model", remedy)
     slots = f", {view.slots} slots" if view.slots else ""
     return Finding("engine", State.OK, f"{view.make.value} at {url} serves {_names(view.models)}{slots}")
+
+
+def _locked(locked: Locked) -> Finding:
+    """What refuses to answer."""
+    return Finding("engine", State.FAIL, f"{locked.url} wants a key", "set INFERPOOL_ENGINE_API_KEY to it")
 
 
 def _workers(sessions: Sequence[SessionJson]) -> list[Finding]:

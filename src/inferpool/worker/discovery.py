@@ -37,15 +37,23 @@ class Found(NamedTuple):
     view: EngineView
 
 
-async def find_engines(source: EngineSource, urls: Sequence[str], timeout_s: float) -> list[Found]:
+class Locked(NamedTuple):
+    """Something that answers nobody without a key, or not by the one that is set."""
+
+    url: str
+
+
+async def find_engines(source: EngineSource, urls: Sequence[str], timeout_s: float) -> list[Found | Locked]:
     """The engines at these addresses that list models, in the order of the addresses; a server of ours is none."""
     looks = await asyncio.gather(*[_look(source, url, timeout_s) for url in urls])
     return [found for found in looks if found is not None]
 
 
-async def _look(source: EngineSource, url: str, timeout_s: float) -> Found | None:
+async def _look(source: EngineSource, url: str, timeout_s: float) -> Found | Locked | None:
     try:
         view = await _first_view(source, url, timeout_s)
+    except KeyWanted:
+        return Locked(url)
     except TransportError:
         return None
     return None if view.models is None or view.make is Make.INFERPOOL else Found(source.keyed(url), view)
@@ -73,6 +81,7 @@ class Discovery:
         self._left = [source.anonymous(url).root for url in options.local_engines]
         self._watches: list[asyncio.Future[None]] = []
         self._missed = False
+        self._locked: set[str] = set()
 
     async def run(self) -> None:
         """Look for ever, watch what was found."""
@@ -87,15 +96,23 @@ class Discovery:
 
     async def look(self) -> None:
         """Look once at every address where no engine was found yet."""
-        for engine, view in await find_engines(self._source, self._left, self._options.probe_timeout_s):
-            self._left.remove(engine.root)
-            self._log.info("found an engine, publishing its models", engine=engine.root, make=view.make.value)
-            lookout = self._add(engine)
-            self._watches.append(asyncio.ensure_future(lookout.watch()))
-            await lookout.look()
-        if not self._watches and not self._missed:
+        for found in await find_engines(self._source, self._left, self._options.probe_timeout_s):
+            if isinstance(found, Found):
+                await self._take_up(found)
+            elif found.url not in self._locked:
+                self._locked.add(found.url)
+                self._log.warning("what answers there wants a key: set INFERPOOL_ENGINE_API_KEY", engine=found.url)
+        if not (self._watches or self._missed or self._locked):
             self._missed = True
             self._log.warning(
                 "no engine was named, none answers at the usual addresses: waiting for one; name yours by --engine",
                 looked_at=", ".join(self._left),
             )
+
+    async def _take_up(self, found: Found) -> None:
+        engine = found.engine
+        self._left.remove(engine.root)
+        self._log.info("found an engine, publishing its models", engine=engine.root, make=found.view.make.value)
+        lookout = self._add(engine)
+        self._watches.append(asyncio.ensure_future(lookout.watch()))
+        await lookout.look()
