@@ -27,12 +27,16 @@ class Round(NamedTuple):
 
 
 class Order(NamedTuple):
-    """How a round asks: `calls` in all by `callers` at once, each for `chunks` chunks (0: one piece)."""
+    """How a round asks: `calls` in all by `callers` at once, each for `chunks` chunks (0: one piece).
+
+    `cycle_s`: a caller that has its answer earlier waits so long after its last call before it asks again.
+    """
 
     address: Address
     calls: int
     callers: int
     chunks: int = 0
+    cycle_s: float = 0.0
 
 
 async def run_round(order: Order) -> Round:
@@ -57,6 +61,8 @@ async def _calls_of(connection: Connection, order: Order, turns: Iterator[int], 
         reply = await connection.ask(post(order.address.path, request_body(wish)))
         check(wish, reply)
         replies.append(reply._replace(body=b""))
+        if reply.seconds < order.cycle_s:
+            await asyncio.sleep(order.cycle_s - reply.seconds)
 
 
 def check(wish: Wish, reply: Reply) -> None:
