@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
+from urllib.parse import unquote
 
 import msgspec
 import pytest
@@ -100,6 +101,33 @@ async def test_a_big_body_beside_a_small_head_is_served_as_is_the_next_request(t
         await client.send(LINE[:10])
         await client.send(LINE[10:], b"\r\n")
         assert (await client.answer())[0] == 200
+
+
+async def test_a_slow_sender_holds_up_nobody_but_itself(tmp_path: Path) -> None:
+    body = b'{"model":"nobody","messages":[]}'
+    head = b"POST /v1/chat/completions HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\n"
+    async with served(tmp_path, free()) as server:
+        host, port = server.url.removeprefix("http://").split(":")
+        reader, writer = await asyncio.open_connection(host, int(port))
+        slow = Client(reader, writer)
+        await slow.send(head + b"Content-Length: %d\r\n\r\n" % len(body), body[:5])
+        assert await server.status("/v1/models") == 200
+        for number in range(5, len(body)):
+            await slow.send(body[number : number + 1])
+        assert (await slow.answer())[0] == 404
+        writer.close()
+        await writer.wait_closed()
+
+
+@pytest.mark.parametrize("name", ["hf.co%2Fx%2Fy%3AQ4%40box", "a%20b", "%F0%9F%A6%99", "100%25", "a%3Fb%23c"])
+async def test_names_in_the_path_arrive_as_they_were_meant(tmp_path: Path, name: str) -> None:
+    async with connected(tmp_path) as client:
+        await client.send(b"GET /api/v1/llms/%b HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n" % name.encode())
+        status, body = await client.answer()
+        assert (status, code(body)) == (404, "not_found")
+        error = body["error"]
+        assert isinstance(error, dict)
+        assert repr(unquote(name)) in error["message"]
 
 
 @pytest.mark.parametrize("sent", [b"\x16\x03\x01\x02\x00\x01\x00\r\n\r\n", b"hello\r\n\r\n", b"GET / HTTP/9\r\n\r\n"])

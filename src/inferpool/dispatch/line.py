@@ -13,9 +13,9 @@ COUNTED: Final = 1_000
 
 
 class Standing(NamedTuple):
-    """A pending task's place: 1 is the next to be claimed. None where nobody knows."""
+    """A pending task's place: 1 is the next to be claimed. `wait_s` is None where nothing is known of the lane's pace."""
 
-    position: int | None
+    position: int
     wait_s: float | None
 
 

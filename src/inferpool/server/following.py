@@ -50,9 +50,7 @@ async def line_headers(site: Site, task_id: TaskId) -> Headers:
 
 def headers_of(standing: Standing) -> Headers:
     """The visible line as headers."""
-    headers: Headers = []
-    if standing.position is not None:
-        headers.append((POSITION_HEADER, b"%d" % standing.position))
+    headers: Headers = [(POSITION_HEADER, b"%d" % standing.position)]
     if standing.wait_s is not None:
         headers.append((WAIT_HEADER, b"%.3f" % standing.wait_s))
     return headers
