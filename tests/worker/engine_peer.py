@@ -20,6 +20,7 @@ class EnginePeer:
         self.models: list[str] | None = ["tiny"]
         self.models_status = 200
         self.slots: int | None = None
+        self.speaks = True
         self.requests: list[HttpRequest] = []
         self.answers: list[Handler] = []
         self.looks = 0
@@ -39,6 +40,8 @@ class EnginePeer:
             return whole(404, b"") if self.slots is None else whole(200, b'{"total_slots": %d}' % self.slots)
         if request.method == "GET":
             return whole(404, b"")
+        if "/v1/audio/" in request.url and request.body == b"{}":
+            return whole(400 if self.speaks else 404, b"")
         self.requests.append(request)
         self.signal.tell()
         handler = self.answers.pop(0) if self.answers else Answer(b'{"object":"ok"}')

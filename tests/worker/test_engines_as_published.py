@@ -21,6 +21,7 @@ pytestmark = pytest.mark.anyio
 
 MAKES = (OLLAMA, LLAMA_CPP, VLLM, SGLANG, LM_STUDIO)
 each = pytest.mark.parametrize("published", MAKES, ids=[one.make for one in MAKES])
+AUDIO_ENDPOINTS = ["audio/speech", "audio/transcriptions", "audio/translations"]
 URL = "http://127.0.0.1:1/v1"
 
 
@@ -62,7 +63,7 @@ def words(basket: Basket) -> str:
 async def test_the_make_is_recognised_with_its_models_with_what_they_serve(published: Published) -> None:
     view = await look(PublishedPeer(published))
     assert (view.make.value, view.models, view.slots) == (published.make, published.models, published.slots)
-    assert view.endpoints == published.alone
+    assert (view.endpoints, view.lacks) == (published.alone, AUDIO_ENDPOINTS)
 
 
 @each
@@ -154,7 +155,7 @@ async def test_a_llama_cpp_router_is_not_asked_what_would_load_a_model() -> None
     peer = PublishedPeer(LLAMA_CPP)
     view = await look(peer, models=llama_cpp.ROUTER_LIST)
     assert (view.make.value, view.models) == ("llama.cpp", ["ggml-org/gemma-3-4b-it-GGUF:Q4_K_M"])
-    assert [route for route in peer.asked if route.startswith("POST")] == []
+    assert [route for route in peer.asked if route.startswith("POST") and "/audio/" not in route] == []
 
 
 async def test_an_error_in_a_field_of_an_older_llama_cpp_is_no_answer() -> None:
@@ -203,3 +204,16 @@ async def test_what_tells_its_slots_as_llama_cpp_does_is_asked_for_anything_else
     peer.changed = {"POST /v1/embeddings": llama_cpp.LACKING}
     view = await look(peer, models=Told(200, b'{"data":[{"id":"tiny","owned_by":"me"}]}'))
     assert (view.make.value, view.slots, view.endpoints) == ("an OpenAI-compatible engine", 2, {})
+
+
+async def test_an_engine_that_misses_something_in_an_empty_call_has_the_endpoint() -> None:
+    peer = PublishedPeer(VLLM)
+    peer.changed = {"POST /v1/audio/transcriptions": Told(400, b"{}")}
+    assert (await look(peer)).lacks == ["audio/speech", "audio/translations"]
+
+
+async def test_an_engine_that_hangs_up_on_what_it_does_not_know_is_not_away() -> None:
+    peer = PublishedPeer(VLLM)
+    peer.hangs_up_on = "/v1/audio/"
+    view = await look(peer)
+    assert (view.models, view.lacks) == (VLLM.models, [])

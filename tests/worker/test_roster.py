@@ -6,6 +6,7 @@ import pytest
 from inferpool.core.llm import LlmStatus
 from inferpool.core.session import LlmOffer
 from inferpool.wire.sessions import Event, LlmStatusChanged
+from inferpool.worker.abilities import AUDIO, all_but
 from inferpool.worker.disk import PatientDisk
 from inferpool.worker.engine import Engine
 from inferpool.worker.options import WorkerOptions
@@ -161,7 +162,8 @@ async def test_a_model_for_embeddings_alone_is_published_for_its_endpoint() -> N
     await yard.roster.add(Engine(peer.transport, "http://engine", None)).look()
     offers = {offer.model: (offer.type, offer.endpoints) for offer in yard.roster.offers()}
     assert offers["nomic-embed-text:latest"] == ("embedding", ["embeddings"])
-    assert offers["llama3.2:latest"] == ("chat", None)
+    kind, endpoints = offers["llama3.2:latest"]
+    assert (kind, endpoints) == ("chat", all_but(AUDIO))
     assert {offer.slots for offer in yard.roster.offers()} == {4}
     assert len({offer.engine for offer in yard.roster.offers()}) == 1
 
@@ -171,7 +173,8 @@ async def test_what_a_model_serves_is_remembered_while_its_engine_is_away() -> N
     await Yard(0, disk).roster.add(Engine(PublishedPeer(OLLAMA).transport, "http://engine", None)).look()
     again = Yard(0, disk)
     again.roster.add(Engine(PublishedPeer(OLLAMA).transport, "http://engine", None))
-    assert [offer.endpoints for offer in again.roster.offers()] == [None, ["embeddings"], None]
+    everything = all_but(AUDIO)
+    assert [offer.endpoints for offer in again.roster.offers()] == [everything, ["embeddings"], everything]
 
 
 async def test_another_endpoint_is_told_by_registering_again() -> None:
@@ -186,3 +189,17 @@ async def test_another_endpoint_is_told_by_registering_again() -> None:
     peer.up, peer.changed = True, {}
     await lookout.look()
     assert yard.registrations == 1
+
+
+async def test_an_engine_with_audio_is_published_for_anything() -> None:
+    yard = Yard()
+    assert [offer.endpoints for offer in await yard.look()] == [None]
+
+
+async def test_an_engine_without_audio_is_published_for_all_the_rest() -> None:
+    yard = Yard()
+    yard.peers[0].speaks = False
+    [offer] = await yard.look()
+    assert offer.endpoints is not None
+    assert {"chat/completions", "completions", "embeddings", "rerank", "messages", "responses"} < set(offer.endpoints)
+    assert not any(endpoint.startswith("audio/") for endpoint in offer.endpoints)

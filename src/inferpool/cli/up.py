@@ -26,6 +26,7 @@ LOOK_S: Final = 0.5
 PATIENCE: Final = 6
 """Looks until one hears that no engine answers yet."""
 _KNOWN: Final = 100
+_CHAT: Final = "chat/completions"
 _QUESTION: Final = "Why is the sky blue? One sentence."
 
 
@@ -137,17 +138,19 @@ def models_told(llms: list[LlmJson]) -> str:
 
 
 def _alone(llm: LlmJson) -> str:
-    return f"  ({', '.join(llm.endpoints)} only)" if llm.endpoints else ""
+    if not llm.endpoints or _CHAT in llm.endpoints:
+        return ""
+    return f"  ({', '.join(llm.endpoints)} only)"
 
 
 def calls_told(url: str, llms: list[LlmJson], *, token: bool) -> str:
     """A curl and an SDK line that work as they stand, for a model that chats if there is one."""
-    chatting = [llm for llm in llms if not llm.endpoints or "chat/completions" in llm.endpoints]
+    chatting = [llm for llm in llms if not llm.endpoints or _CHAT in llm.endpoints]
     model = min(llm.pool for llm in chatting or llms)
     question = msgspec.json.encode(_QUESTION).decode()
     named = msgspec.json.encode(model).decode()
     if chatting:
-        path, body = "chat/completions", {"model": model, "messages": [{"role": "user", "content": _QUESTION}]}
+        path, body = _CHAT, {"model": model, "messages": [{"role": "user", "content": _QUESTION}]}
         call = f'chat.completions.create(model={named}, messages=[{{"role": "user", "content": {question}}}])'
         shown = ".choices[0].message.content"
     else:

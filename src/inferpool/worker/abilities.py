@@ -1,11 +1,13 @@
 """Finds out which models of an engine serve a few endpoints alone, asking each make in its own way."""
 
 import asyncio
+from collections.abc import Sequence
 from typing import Final, TypeAlias
 
 import msgspec
 
 from inferpool.client.transport import TransportError
+from inferpool.wire.openai import ENDPOINTS, FORM_ENDPOINTS
 from inferpool.worker.makes import Listed, Make
 from inferpool.worker.probe import Answer, Probe
 
@@ -15,6 +17,7 @@ _ANYTHING: Final[list[str] | None] = None
 _LACKING: Final = 400
 _NOT_SUPPORTED: Final = 501
 _NO_POOLING: Final = b"Pooling type 'none'"
+_NOT_THERE: Final = frozenset({200, 404, 405, _NOT_SUPPORTED})
 _EMPTY: Final = b"{}"
 
 
@@ -39,6 +42,10 @@ class _ModelInfo(msgspec.Struct, frozen=True):
     is_generation: bool
 
 
+AUDIO: Final = ("audio/speech", *FORM_ENDPOINTS)
+OTHERS: Final = ("score", "classify", "pooling", "moderations", "images/generations", "images/edits")
+"""What engines have below `/v1/` that this project names nowhere else."""
+
 Abilities: TypeAlias = dict[str, list[str] | None]
 """The endpoints of each model whose abilities are known; None: whatever the engine has."""
 
@@ -60,6 +67,25 @@ async def abilities(make: Make, probe: Probe, listed: list[Listed]) -> Abilities
     except TransportError:
         return {}
     return told
+
+
+async def lacking(probe: Probe) -> list[str] | None:
+    """The endpoints for audio that the engine has not, by what it answers to an empty request.
+
+    A route that is there misses something in it; one that is not is answered 404, 405, 501, or 200 by LM Studio. None while
+    it does not answer.
+    """
+    try:
+        answers = [await probe.post(f"/v1/{endpoint}", _EMPTY) for endpoint in AUDIO]
+    except TransportError:
+        return None
+    return [endpoint for endpoint, answer in zip(AUDIO, answers, strict=True) if answer.status in _NOT_THERE]
+
+
+def all_but(lacks: Sequence[str]) -> list[str] | None:
+    """What an engine serves that lacks these endpoints; None: anything."""
+    known = [*ENDPOINTS, *FORM_ENDPOINTS, *OTHERS]
+    return [endpoint for endpoint in known if endpoint not in lacks] if lacks else None
 
 
 async def _of_ollama(probe: Probe, listed: list[Listed]) -> Abilities:

@@ -6,7 +6,7 @@ from typing import Final
 import msgspec
 
 from inferpool.client.transport import HttpRequest, Reply, Transport, TransportError
-from inferpool.worker.abilities import Abilities, abilities
+from inferpool.worker.abilities import Abilities, abilities, lacking
 from inferpool.worker.makes import Listed, Make, list_models, recognise, total_slots
 from inferpool.worker.probe import Probe
 
@@ -22,6 +22,8 @@ class EngineView(msgspec.Struct, frozen=True, kw_only=True):
     """Model ids; None when it lists none."""
     endpoints: dict[str, list[str]] = {}
     """Of the models that serve a few endpoints alone, those; the others serve whatever the engine has."""
+    lacks: list[str] = []
+    """The endpoints for audio that it has not."""
     slots: int | None
     """Requests that it answers at once; None when it did not tell."""
 
@@ -48,6 +50,7 @@ class Engine:
         self._headers = {"authorization": f"Bearer {key}"} if key else {}
         self._make: Make | None = None
         self._abilities: Abilities = {}
+        self._lacks: list[str] | None = None
 
     def ask(self, call: EngineCall) -> AbstractAsyncContextManager[Reply]:
         """The engine's answer; leaving the context closes the request, which stops the engine."""
@@ -67,7 +70,7 @@ class Engine:
         try:
             return await self._view(probe)
         except TransportError as error:
-            self._make, self._abilities = None, {}
+            self._make, self._abilities, self._lacks = None, {}, None
             raise type(error)(f"the engine at {self.root} is away: {error}") from error
 
     async def _view(self, probe: Probe) -> EngineView:
@@ -77,11 +80,14 @@ class Engine:
         await self._learn(probe, listed or [])
         slots = await total_slots(probe) if self._make in _TELL_SLOTS else None
         restricted = {name: known for name, known in self._abilities.items() if known is not None}
+        lacks = self._lacks or []
         names = None if listed is None else [model.id for model in listed]
-        return EngineView(make=self._make or Make.OTHER, models=names, endpoints=restricted, slots=slots)
+        return EngineView(make=self._make or Make.OTHER, models=names, endpoints=restricted, lacks=lacks, slots=slots)
 
     async def _learn(self, probe: Probe, listed: list[Listed]) -> None:
         """Ask what new models can do; what was learned stands until the engine goes away."""
+        if self._lacks is None and listed:
+            self._lacks = await lacking(probe)
         if self._make is not None and any(model.id not in self._abilities for model in listed):
             told = await abilities(self._make, probe, listed)
             self._abilities = {model.id: told.get(model.id) for model in listed if model.id in told}

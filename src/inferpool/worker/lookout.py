@@ -35,6 +35,8 @@ class Lookout:
         self.slots = options.slots or (last.slots if last else DEFAULT_SLOTS)
         self.endpoints = last.endpoints if last else {}
         """Of the models that serve a few endpoints alone, those."""
+        self.lacks = last.lacks if last else []
+        """The endpoints for audio that the engine has not."""
 
     @property
     def status(self) -> LlmStatus:
@@ -74,13 +76,13 @@ class Lookout:
 
     def _learn(self, view: EngineView) -> None:
         self.slots = self._options.slots or view.slots or self.slots
-        self.endpoints = view.endpoints
+        self.endpoints, self.lacks = view.endpoints, view.lacks
         named = self._options.models
         if view.models is None:
             self.models = list(named) or self.models
         else:
             self.models = [model for model in view.models if not named or model in named]
-        self._state.note_sight(self.engine.root, Sighting(self.models, self.slots, self.endpoints))
+        self._state.note_sight(self.engine.root, Sighting(self.models, self.slots, self.endpoints, self.lacks))
         if self.models:
             told = ", ".join(self._told(model) for model in self.models)
             self._say("the engine serves models", make=view.make.value, models=told, slots=self.slots)

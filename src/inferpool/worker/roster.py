@@ -10,6 +10,7 @@ from typing import Final, NamedTuple
 from inferpool.core.llm import NAME_LIMIT
 from inferpool.core.session import LlmOffer
 from inferpool.wire.sessions import Event, LlmStatusChanged
+from inferpool.worker.abilities import all_but
 from inferpool.worker.engine import Engine
 from inferpool.worker.log import Log
 from inferpool.worker.lookout import Lookout
@@ -104,12 +105,12 @@ class Roster:
         return posts
 
     def _offer(self, name: str, model: str, lookout: Lookout) -> LlmOffer:
-        endpoints = lookout.endpoints.get(model)
+        alone = lookout.endpoints.get(model)
         return LlmOffer(
             name=name,
             model=model,
-            type=_TYPES.get(endpoints[0], _CHAT) if endpoints else _CHAT,
-            endpoints=endpoints,
+            type=_TYPES.get(alone[0], _CHAT) if alone else _CHAT,
+            endpoints=alone or all_but(lookout.lacks),
             pool_name=self._options.pool or model,
             engine=lookout.engine.root,
             slots=lookout.slots,

@@ -50,6 +50,7 @@ class PublishedPeer:
         self.published = published
         self.transport = MemoryTransport(self._handle)
         self.up = True
+        self.hangs_up_on = ""
         self.changed: dict[str, Told] = {}
         self.chat = published.refusal
         self.asked: list[str] = []
@@ -59,7 +60,7 @@ class PublishedPeer:
         route = f"{request.method} /{request.url.split('/', 3)[3]}"
         self.asked.append(route)
         self.headers.append(request.headers)
-        if not self.up:
+        if not self.up or (self.hangs_up_on and self.hangs_up_on in request.url):
             raise TransportError("connection refused")
         if route == "POST /v1/chat/completions" and request.body not in {b"{}", b""}:
             return self._reply(self.chat)
