@@ -6,13 +6,14 @@ from random import Random
 
 import msgspec
 
-from inferpool.client.transport import HttpRequest, TransportError
+from inferpool.client.transport import HttpRequest, Reply, TransportError
 from tests.simulation.engine import MODEL
 from tests.simulation.laws import Laws
+from tests.simulation.link import Inbox
 from tests.simulation.network import MemoryTransport
 from tests.simulation.nodes import SERVER
 from tests.simulation.trace import Trace
-from tests.simulation.views import EventReader, Memory, NativeView, OpenAiView
+from tests.simulation.views import EventReader, Memory, NativeView
 
 TASKS = "/api/v1/inference-tasks"
 FINAL = frozenset({200, 400, 429, 499, 500, 502, 503, 504})
@@ -25,6 +26,9 @@ class Got(msgspec.Struct, frozen=True):
     status: int
     headers: dict[str, str]
     body: bytes
+    asked_s: float = 0.0
+    undisturbed: bool = False
+    """Nothing befell its connection."""
 
     @property
     def task_id(self) -> str | None:
@@ -92,8 +96,9 @@ class Caller:
 
     async def ask(self, request: HttpRequest) -> Got:
         """One request; raises `TransportError`."""
+        asked_s = self.shared.trace.now
         async with self.shared.transport.open(request) as reply:
-            got = Got(reply.status, dict(reply.headers), await reply.read())
+            got = Got(reply.status, dict(reply.headers), await reply.read(), asked_s, undisturbed(reply))
         self.note(f"{request.method} {request.url.partition(SERVER)[2]} -> {got.status} {got.code or ''}")
         if got.code == "internal":
             self.shared.breach(f"{self.name}: {request.url} answered {got.body!r}")
@@ -139,6 +144,8 @@ class Caller:
         if got.status == 200:
             self.shared.memory.check_whole(self.name, self.tag, got.body)
             self.ended(got.task_id, "completed")
+        if got.task_id is not None and got.undisturbed:
+            self.shared.laws.check_prompt(self.name, got.task_id, got.asked_s)
 
     def ended(self, task_id: str | None, status: str) -> None:
         """The server said that the task ended so: the row must say it already."""
@@ -168,6 +175,7 @@ class Caller:
             headers["last-event-id"] = view.last_id
         reader = EventReader()
         stays = self.chance.randint(0, 4)
+        asked_s = self.shared.trace.now
         async with self.shared.transport.open(
             self.request("GET", f"{TASKS}/{task_id}/stream", headers=headers, timeout_s=10.0)
         ) as reply:
@@ -180,6 +188,8 @@ class Caller:
                     view.see(event)
                     self.note(f"saw {event.name} {event.id}")
                     stays -= 1
+                if view.end is not None and undisturbed(reply):
+                    self.shared.laws.check_prompt(self.name, task_id, asked_s)
                 if (leave and stays < 0) or view.end is not None:
                     return
 
@@ -194,6 +204,8 @@ class Caller:
                 return
             if row["status"] in {"completed", "error", "cancelled"}:
                 self.ended(task_id, row["status"])
+                if got.undisturbed:
+                    self.shared.laws.check_prompt(self.name, task_id, got.asked_s)
                 return
             await self.pause(2.0)
 
@@ -218,132 +230,6 @@ class Caller:
             await self.pause(5.0)
 
 
-def call_headers(caller: Caller) -> dict[str, str]:
-    """What a caller of an OpenAI route says beside the body."""
-    headers: dict[str, str] = {}
-    if caller.chance.random() < 0.3:
-        headers["inferpool-on-disconnect"] = "continue"
-    if caller.chance.random() < 0.2:
-        headers["inferpool-queue"] = caller.chance.choice(("live", "never"))
-    if caller.chance.random() < 0.2:
-        headers["x-stainless-read-timeout"] = "12"
-    return headers
-
-
-async def ask_once(caller: Caller) -> None:
-    """Asks, takes what comes."""
-    body = json.dumps(caller.body(stream=False)).encode()
-    try:
-        got = await caller.ask(caller.request("POST", "/v1/chat/completions", body, call_headers(caller), 60.0))
-    except TransportError as error:
-        caller.note(str(error))
-        return
-    caller.judge(got)
-    if got.code == "wait_timeout" and got.task_id is not None:
-        await caller.poll(got.task_id)
-
-
-async def ask_until_answered(caller: Caller) -> None:
-    """Asks with a key until the answer is final."""
-    body = json.dumps(caller.body(stream=False)).encode()
-    headers = {**call_headers(caller), "idempotency-key": caller.key}
-    for _ in range(20):
-        got = await caller.insist(caller.request("POST", "/v1/chat/completions", body, headers, 30.0))
-        caller.judge(got)
-        if got.code not in {"wait_timeout", "cancelled"}:
-            return
-        await caller.pause(2.0)
-
-
-async def ask_and_leave(caller: Caller) -> None:
-    """Asks, then closes the connection."""
-    body = json.dumps(caller.body(stream=caller.chance.random() < 0.5)).encode()
-    request = caller.request("POST", "/v1/chat/completions", body, call_headers(caller), 60.0)
-    try:
-        async with asyncio.timeout(caller.chance.uniform(0.0, 3.0)):
-            await caller.ask(request)
-    except (TimeoutError, TransportError) as error:
-        caller.note(f"left: {error!r}")
-
-
-async def ask_for_stream(caller: Caller) -> None:
-    """Asks for a stream; when it breaks off, follows the task by its id."""
-    body = json.dumps(caller.body(stream=True)).encode()
-    view = OpenAiView(caller.name, caller.tag, caller.shared.memory, caller.shared.breach)
-    request = caller.request("POST", "/v1/chat/completions", body, call_headers(caller), 60.0)
-    task_ids: list[str] = []
-    try:
-        await read_stream(caller, request, view, task_ids)
-    except TransportError as error:
-        caller.note(str(error))
-    else:
-        if task_ids and not view.done and view.error is None:
-            caller.shared.breach(f"{caller.name}: its stream stopped without a word")
-    caller.note(f"stream: {len(view.payloads)} chunks, done {view.done}, error {view.error}")
-    for task_id in task_ids:
-        caller.take(task_id)
-        if view.done:
-            caller.ended(task_id, "completed")
-        else:
-            await caller.follow(task_id)
-
-
-async def read_stream(caller: Caller, request: HttpRequest, view: OpenAiView, task_ids: list[str]) -> None:
-    """Read a streamed answer to its end; its task's id goes into `task_ids` as soon as it is known."""
-    reader = EventReader()
-    async with caller.shared.transport.open(request) as reply:
-        if not reply.headers.get("content-type", "").startswith("text/event-stream"):
-            caller.judge(Got(reply.status, dict(reply.headers), await reply.read()))
-            return
-        task_ids.append(reply.headers["inferpool-task-id"])
-        async for part in reply.parts():
-            for event in reader.feed(part.replace(b": ping\n", b"")):
-                view.see(event)
-
-
-async def enqueue_and_follow(caller: Caller) -> None:
-    """An asynchronous task, watched by several through several connections."""
-    task_id = await caller.enqueue(stream=caller.chance.random() < 0.7)
-    watchers = [caller.follow(task_id, caller.chance.randint(0, 10)) for _ in range(caller.chance.randint(1, 2))]
-    await asyncio.gather(*watchers)
-
-
-async def enqueue_and_poll(caller: Caller) -> None:
-    """An asynchronous task, asked for until it has ended."""
-    await caller.poll(await caller.enqueue(stream=caller.chance.random() < 0.5))
-
-
-async def enqueue_and_cancel(caller: Caller) -> None:
-    """An asynchronous task that is cancelled at some time."""
-    task_id = await caller.enqueue(stream=caller.chance.random() < 0.7)
-    await caller.pause(4.0)
-    got = await caller.insist(caller.request("DELETE", f"{TASKS}/{task_id}"))
-    status = json.loads(got.body).get("status")
-    if got.status != 200 or status not in {"completed", "error", "cancelled"}:
-        caller.shared.breach(f"{caller.name}: its cancel was answered {got.status} {got.body!r}")
-    await caller.follow(task_id)
-    if caller.chance.random() < 0.5 and status != "completed":
-        await replay(caller, task_id)
-
-
-async def replay(caller: Caller, task_id: str) -> None:
-    """Queue an ended task again, follow its new life."""
-    caller.replayed = True
-    got = await caller.insist(caller.request("POST", f"{TASKS}/{task_id}/replay"))
-    caller.note(f"replayed: {got.status} {got.code}")
-    if got.status not in {200, 202, 409}:
-        caller.shared.breach(f"{caller.name}: its replay was answered {got.status} {got.body!r}")
-    await caller.follow(task_id, caller.chance.randint(0, 3))
-
-
-KINDS = (
-    ask_once,
-    ask_until_answered,
-    ask_and_leave,
-    ask_for_stream,
-    ask_for_stream,
-    enqueue_and_follow,
-    enqueue_and_follow,
-    enqueue_and_poll,
-    enqueue_and_cancel,
-)
+def undisturbed(reply: Reply) -> bool:
+    """Whether nothing befell the connection that this answer comes by."""
+    return isinstance(reply, Inbox) and reply.undisturbed

@@ -18,7 +18,7 @@ from tests.simulation.trace import Trace
 _ROWS = """
 SELECT id, status, attempt, tries, max_tries, ready, claimed_by, lost_by, mode,
        owner, lane, endpoint, model, streaming, priority, size, created_at,
-       response_status, error_code, completed_at, length(response), rank, expires_at, deadline
+       response_status, error_code, completed_at, length(response), rank, expires_at, deadline, claimed_llm
 FROM tasks
 """
 
@@ -50,15 +50,12 @@ class Row(NamedTuple):
     rank: float
     expires_at: int
     deadline: int | None
+    claimed_llm: str | None
 
     @property
     def fixed(self) -> tuple[object, ...]:
         """Owner, request, routing: they never change."""
         return self[8:17]
-
-
-class Broken(Exception):
-    """A law does not hold."""
 
 
 _VERBS = (
@@ -75,6 +72,9 @@ _VERBS = (
     Verb.UNSERVED,
     Verb.REPLAY,
 )
+_LOSSES = frozenset({"give_back", "revert, forgotten", "forgotten"})
+PROMPT_S = 2.5
+"""Two messages in a jam may take longer than a wakeup that was missed: where there are jams, nobody asks."""
 _SOMEBODY = SessionId("somebody")
 """A session that claims a row which is cancelled in the same commit: the row no longer names it."""
 _FOLLOWING = (Verb.CLAIM, Verb.CANCEL, Verb.EXPIRE, Verb.UNSERVED)
@@ -99,6 +99,11 @@ class Laws:
         self.broken: list[str] = []
         self.claimed_s: dict[tuple[str, int], float] = {}
         """When each attempt of each task was claimed first: nothing that was said before can be of it."""
+        self.ended_s: dict[str, float] = {}
+        self.disturbed_s = 0.0
+        """When something was done to the server last: until then nothing need be prompt."""
+        self.lost: Callable[[Row, str], None] | None = None
+        """Told of each held row that its session lost for good, with the verbs that did it."""
         self.cues: dict[tuple[str, int], Callable[[], None]] = {}
         """What to do at the n-th commit with this verb in it."""
 
@@ -153,7 +158,20 @@ class Laws:
         row = self._rows[str(values[0])] = Row._make(values)
         if row.claimed_by is not None:
             self.claimed_s.setdefault((row.id, row.attempt), self._trace.now)
+        if row.completed_at is None:
+            self.ended_s.pop(row.id, None)
+        else:
+            self.ended_s.setdefault(row.id, self._trace.now)
         return row
+
+    def check_prompt(self, who: str, task_id: str, asked_s: float) -> None:
+        """Whoever waited with an undisturbed connection to an undisturbed server hears of an end at once."""
+        ended_s = self.ended_s.get(task_id)
+        if ended_s is None or self.disturbed_s >= min(ended_s, asked_s):
+            return
+        waited_s = self._trace.now - max(ended_s, asked_s)
+        if waited_s > PROMPT_S:
+            self.broken.append(f"{who} heard of the end of {task_id} after {waited_s:.3f} s")
 
     def precedes(self, at_s: float, task_id: str, attempt: int) -> bool:
         """Whether something that was said then is older than the attempt."""
@@ -181,14 +199,19 @@ class Laws:
             self._break(old, f"no verb leads from {_shown(old, self)} to {_shown(new, self)}")
             return
         self.seen[path] = self.seen.get(path, 0) + 1
-        cue = self.cues.pop((path, self.seen[path]), None)
-        if cue is not None:
-            cue()
+        self._tell(old, path)
         self._note(new, f"{path}: {_shown(old, self)} -> {_shown(new, self)}")
         if "replay" not in path and old.rank != new.rank:
             self._break(old, "the rank changed")
         if Status(old.status) in TERMINAL and "replay" not in path:
             self._break(old, f"a row that had ended changed: {old} {new}")
+
+    def _tell(self, old: Row, path: str) -> None:
+        if self.lost is not None and path in _LOSSES:
+            self.lost(old, path)
+        cue = self.cues.pop((path, self.seen[path]), None)
+        if cue is not None:
+            cue()
 
     def _path(self, old: Row, new: Row) -> str | None:
         """The verbs that lead from one row to the other within one commit; None: the law knows no such way.

@@ -27,6 +27,8 @@ class Inbox:
         self._awaited: asyncio.Future[None] | None = None
         self._status: int | None = None
         self.headers: dict[str, str] = {}
+        self.undisturbed = False
+        """The network does nothing to this connection."""
         self.complete = False
         self.broken: str | None = None
         self.unread = 0

@@ -46,6 +46,13 @@ class Network:
         """Connections that one side at least believes in."""
         return len(self._links)
 
+    def asked(self, server: Process) -> int:
+        """Requests that `server` answers, whose clients have neither closed their ends nor seen them break."""
+        return sum(
+            link.server is server and not link.closed and link.inbox.broken is None and not link.client.killed
+            for link in self._links
+        )
+
     def serve(self, address: str, app: App, process: Process) -> None:
         """Answer what arrives at `address` (host:port) by `app`, whose coroutines belong to `process`."""
         self._hosts[address] = (app, process)
@@ -90,6 +97,7 @@ class Network:
                 self._deliver_later(link, request)
                 self.later(self.chance.uniform(0.0, self.weather.cut_after_s), _Cut(self, link).happen)
             case Fate.DIRECT:
+                link.inbox.undisturbed = not self.weather.jam
                 self._deliver_later(link, request)
 
     def _deliver_later(self, link: Link, request: HttpRequest, *, deaf: bool = False) -> None:

@@ -1,7 +1,7 @@
-"""The processes of a run: a server on its database file, workers on their folders, each of which can be killed.
+"""The server of a run, on its database file: it can be killed, stopped, told to leave, started again.
 
 A crash drops the memory of a process: its coroutines never run again, its connections break, its store is shut first, so that
-nothing of it can write any more. What was committed, what stands in a folder, stays.
+nothing of it can write any more. What was committed stays.
 """
 
 import asyncio
@@ -12,8 +12,6 @@ from typing import TypeVar
 
 import msgspec
 
-from inferpool.client.server import Patience
-from inferpool.core.errors import SessionReplaced
 from inferpool.core.ids import ServerId
 from inferpool.dispatch.options import DispatchOptions
 from inferpool.dispatch.service import Dispatch, Parts
@@ -22,15 +20,11 @@ from inferpool.server.gate import ServerParts
 from inferpool.server.options import ServerOptions
 from inferpool.store.runners import Work, drive
 from inferpool.store.sqlite import SqlitePair, open_sqlite
-from inferpool.worker.options import OutboxOptions, WorkerOptions
-from inferpool.worker.parts import WorkerParts
-from inferpool.worker.run import Worker
 from tests.simulation.clock import SeededIds, SeededSecrets, VirtualClock
-from tests.simulation.disk import MemoryDisk, MemoryFolder
 from tests.simulation.laws import Laws
-from tests.simulation.log import TraceLog, WorkerLog
+from tests.simulation.log import TraceLog
 from tests.simulation.loop import Process, VirtualLoop
-from tests.simulation.network import MemoryTransport, Network
+from tests.simulation.network import Network
 from tests.simulation.trace import Trace
 
 T = TypeVar("T")
@@ -134,6 +128,7 @@ class ServerNode:
         await self.dispatch.open()
         world.network.serve(SERVER, app, process)
         world.trace.note(process.name, "is ready")
+        self._disturb()
 
     async def _open(self, process: Process) -> SqlitePair:
         world = self._world
@@ -150,6 +145,7 @@ class ServerNode:
             return
         world = self._world
         world.trace.note(self.process.name, "is killed")
+        self._disturb()
         world.loop.kill_process(self.process)
         world.network.refuse(SERVER)
         world.network.vanish(self.process)
@@ -161,14 +157,19 @@ class ServerNode:
         if pair is not None:
             pair.abandon()
 
+    def _disturb(self) -> None:
+        self._world.laws.disturbed_s = self._world.loop.time()
+
     def stop(self) -> None:
         """As SIGSTOP."""
         self._world.trace.note(self.process.name, "is stopped")
+        self._disturb()
         self._world.loop.stop_process(self.process)
 
     def resume(self) -> None:
         """As SIGCONT."""
         self._world.trace.note(self.process.name, "is continued")
+        self._disturb()
         self._world.loop.continue_process(self.process)
 
     def fill_disk(self, *, full: bool) -> None:
@@ -176,6 +177,7 @@ class ServerNode:
         if self._pair is None or not self.up:
             return
         self._world.trace.note(self.process.name, f"disk full: {full}")
+        self._disturb()
         driver = self._pair._connection._driver
         [(pages,)] = driver.execute("PRAGMA page_count").fetchall()
         driver.execute(f"PRAGMA max_page_count = {pages if full else 1_000_000}").fetchall()
@@ -209,131 +211,3 @@ class ServerNode:
             world.laws.broken.append(f"{process.name} ended and left tasks {left}, timers {timers}")
         world.loop.kill_process(process)
         world.network.vanish(process)
-
-
-class WorkerNode:
-    """One worker beside its engine, started again and again on the same folder."""
-
-    def __init__(self, world: World, name: str, engine_url: str) -> None:
-        self._world = world
-        self._name = name
-        self._engine_url = engine_url
-        self._starts = 0
-        self._disk: MemoryDisk | None = None
-        self._transport: MemoryTransport | None = None
-        self.folder = MemoryFolder()
-        self.process = Process(f"{name}-0")
-        self.process.killed = True
-        self.worker: Worker | None = None
-        self.logs: list[WorkerLog] = []
-        self.replaced = False
-        """It ended by itself: another process used its session."""
-
-    @property
-    def up(self) -> bool:
-        return not self.process.killed
-
-    def start(self, *, empty: bool = False) -> None:
-        """A new process on the folder, or on an empty one."""
-        if self.up:
-            return
-        if empty:
-            self.folder.files.clear()
-        world = self._world
-        self._starts += 1
-        self.process = Process(f"{self._name}-{self._starts}")
-        world.trace.note(self.process.name, "starts on an empty folder" if empty else "starts")
-        self._disk = MemoryDisk(self.folder, world.chance(f"{self.process.name} disk"))
-        self._transport = world.network.transport(self.process)
-        log = WorkerLog(world.trace, self.process.name)
-        self.logs.append(log)
-        parts = WorkerParts(
-            server=self._transport,
-            engine=self._transport,
-            disk=self._disk,
-            new_id=SeededIds(world.clock, world.chance(self.process.name)),
-            new_secret=SeededSecrets(world.chance(f"{self.process.name} secrets")),
-            clock=world.clock,
-            jitter=world.chance(f"{self.process.name} jitter"),
-            log=log,
-        )
-        self.process.spawn(world.loop, self._run(self.process, parts), "runs")
-
-    def _options(self) -> WorkerOptions:
-        chance = self._world.chance(f"{self.process.name} options")
-        outbox = OutboxOptions(
-            batch_events=chance.choice((3, 500)),
-            waiting_chunks=chance.choice((5, 20_000)),
-            memory_bytes=chance.choice((300, 64_000_000)),
-            shelve_after_s=chance.choice((0.0, 0.05, 1.0)),
-        )
-        return WorkerOptions(
-            name=self._name,
-            server_urls=[f"http://{SERVER}"],
-            engine_urls=[self._engine_url],
-            slots=chance.choice((1, 2, 4)),
-            probe_s=5.0,
-            probe_timeout_s=5.0,
-            silence_s=8.0,
-            leave_s=5.0,
-            flush_s=5.0,
-            outbox=outbox,
-            patience=Patience(answer_s=5.0, channel_s=3 * self._world.dispatch.ping_s),
-        )
-
-    async def _run(self, process: Process, parts: WorkerParts) -> None:
-        worker = Worker(self._options(), parts)
-        self.worker = worker
-        try:
-            await worker.run()
-        except SessionReplaced as error:
-            self._world.trace.note(process.name, f"ends itself: {error}")
-            self.replaced = True
-        self._world.network.later(0.5, partial(self._ended, process))
-
-    def _ended(self, process: Process) -> None:
-        world = self._world
-        left = [task.get_name() for task in process.tasks]
-        timers = [str(timer) for timer in world.loop.timers_of(process)]
-        if left or timers:
-            world.laws.broken.append(f"{process.name} ended and left tasks {left}, timers {timers}")
-        if process is self.process:
-            self._end(process)
-
-    def kill(self) -> None:
-        """As SIGKILL."""
-        if self.up:
-            self._world.trace.note(self.process.name, "is killed")
-            self._end(self.process)
-
-    def _end(self, process: Process) -> None:
-        world = self._world
-        world.loop.kill_process(process)
-        if self._disk is not None and self._transport is not None:
-            self._disk.dead = self._transport.dead = True
-        world.network.vanish(process)
-        self.worker = None
-
-    def stop(self) -> None:
-        """As SIGSTOP."""
-        self._world.trace.note(self.process.name, "is stopped")
-        self._world.loop.stop_process(self.process)
-
-    def resume(self) -> None:
-        """As SIGCONT."""
-        self._world.trace.note(self.process.name, "is continued")
-        self._world.loop.continue_process(self.process)
-
-    async def leave(self) -> None:
-        """As SIGTERM: leave; the process ends by itself."""
-        process, worker = self.process, self.worker
-        if worker is None or process.killed:
-            return
-        self._world.trace.note(process.name, "leaves")
-        process.spawn(self._world.loop, _call(worker), "told to leave")
-        while not process.killed:
-            await asyncio.sleep(0.05)
-
-
-async def _call(worker: Worker) -> None:
-    worker.leave()

@@ -23,6 +23,7 @@ class What(Enum):
     FULL = "disk full"
     LEAVE = "leave"
     AWAY = "engine away"
+    CLONE = "copied"
 
 
 class Trouble(msgspec.Struct, frozen=True, order=True):
@@ -46,6 +47,11 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     moods: Moods
     troubles: list[Trouble]
     dispatch: DispatchOptions
+
+    @property
+    def forgets_soon(self) -> bool:
+        """Whether sessions are deleted while their workers may still come back with answers."""
+        return self.dispatch.forget_after < HOUR
 
     def __str__(self) -> str:
         troubles = "".join(
@@ -76,7 +82,7 @@ def _moods(chance: Random) -> Moods:
         broken=chance.choice((0.0, 0.0, 0.1)),
         breaks_off=chance.choice((0.0, 0.1)),
         silent=chance.choice((0.0, 0.0, 0.05)),
-        pause_s=chance.choice((0.01, 0.1, 0.5)),
+        pause_s=chance.choice((0.01, 0.1, 0.1, 0.5, 3.0)),
         words=chance.choice((2, 8, 20)),
     )
 
@@ -108,6 +114,7 @@ _OF_WORKERS = (
     (What.AWAY, 1, 0.3),
     (What.LEAVE, 1, 0.3),
     (What.EMPTY, 1, 0.3),
+    (What.CLONE, 1, 0.2),
 )
 """What may happen, how often at most, how likely each time."""
 

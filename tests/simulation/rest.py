@@ -4,22 +4,45 @@ from inferpool.core.lifecycle import TERMINAL, Status
 from inferpool.dispatch.live import LiveSession
 from inferpool.dispatch.service import Dispatch
 from inferpool.worker.run import Worker
-from tests.simulation.engine import ScriptedEngine
-from tests.simulation.laws import Laws
-from tests.simulation.nodes import ServerNode, WorkerNode
+from tests.simulation.cast import Cast
 
 
-def unrest(laws: Laws, server: ServerNode, workers: list[WorkerNode], engines: list[ScriptedEngine]) -> list[str]:
+def unrest(cast: Cast) -> list[str]:
     """Everything that still waits, runs, or is remembered for no reason."""
+    laws, server = cast.laws, cast.server
     found = [f"{laws.name(row.id)} is {row}" for row in laws.rows if Status(row.status) not in TERMINAL]
-    found += [f"{engine.name} runs {engine.running}" for engine in engines if engine.running]
+    found += [f"{engine.name} runs {engine.running}" for engine in cast.engines if engine.running]
     if server.dispatch is None:
         found.append("the server is down")
     else:
         found += _of_dispatch(server.dispatch)
-    for node in workers:
-        found += ["a worker is down"] if node.worker is None else _of_worker(node.worker)
+    for node in cast.workers:
+        found += [f"{node.name} is down"] if node.worker is None else _of_worker(node.worker)
     return found
+
+
+STOPS_S = 10.0
+"""For a cancel frame to reach its worker, even one whose channel must be bound first."""
+
+
+class Idleness:
+    """Law 5: an engine that still works at what its worker no longer holds is stopped soon."""
+
+    def __init__(self, cast: Cast) -> None:
+        self._cast = cast
+        self._since = dict.fromkeys((node.name for node in cast.workers), cast.loop.time())
+
+    def look(self) -> None:
+        """Compare what runs with what the rows say."""
+        cast, now = self._cast, self._cast.loop.time()
+        for node, engine in zip(cast.workers, cast.engine_processes, strict=True):
+            asked = cast.world.network.asked(engine)
+            held = [row for row in cast.laws.rows if row.claimed_by and str(row.claimed_llm).endswith(node.name)]
+            if asked <= len(held):
+                self._since[node.name] = now
+            elif now - self._since[node.name] > STOPS_S:
+                self._since[node.name] = now
+                cast.shared.breach(f"{engine.name} works at {asked} requests, {node.name} holds {len(held)} tasks")
 
 
 def _of_dispatch(dispatch: Dispatch) -> list[str]:

@@ -1,0 +1,97 @@
+"""What befalls the processes of a run, and how they are healed."""
+
+import asyncio
+import contextlib
+
+from tests.simulation.cast import Cast
+from tests.simulation.engine import Moods
+from tests.simulation.plan import WORKERS, Trouble, What
+from tests.simulation.weather import CALM
+from tests.simulation.workers import WorkerNode
+
+
+async def befall(cast: Cast, trouble: Trouble) -> None:
+    """Wait for the trouble's moment, let it happen, let it pass."""
+    await _moment(cast, trouble)
+    if trouble.what is What.AWAY:
+        engine = cast.engines[WORKERS.index(trouble.who)]
+        engine.away = True
+        await asyncio.sleep(trouble.lasts_s)
+        engine.away = False
+    elif trouble.who == "server":
+        await _befall_server(cast, trouble)
+    else:
+        await _befall_worker(cast, cast.workers[WORKERS.index(trouble.who)], trouble)
+
+
+async def _moment(cast: Cast, trouble: Trouble) -> None:
+    """Until its time, or a few milliseconds after its cue."""
+    if trouble.cue is None or trouble.cue in cast.laws.cues:
+        await asyncio.sleep(trouble.at_s)
+        return
+    cued = asyncio.Event()
+    cast.laws.cues[trouble.cue] = cued.set
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(trouble.at_s):
+            await cued.wait()
+            await asyncio.sleep(cast.world.chance(f"{trouble}").uniform(0.0, 0.01))
+
+
+async def _befall_server(cast: Cast, trouble: Trouble) -> None:
+    server = cast.server
+    match trouble.what:
+        case What.STOP:
+            server.stop()
+            await asyncio.sleep(trouble.lasts_s)
+            server.resume()
+        case What.FULL:
+            server.fill_disk(full=True)
+            await asyncio.sleep(trouble.lasts_s)
+            server.fill_disk(full=False)
+        case What.LEAVE if server.up and not server.process.halted:
+            await server.leave(trouble.lasts_s)
+            await asyncio.sleep(0.3)
+            server.start()
+        case _:
+            server.kill()
+            await asyncio.sleep(trouble.lasts_s)
+            server.start()
+
+
+async def _befall_worker(cast: Cast, worker: WorkerNode, trouble: Trouble) -> None:
+    match trouble.what:
+        case What.STOP:
+            worker.stop()
+            await asyncio.sleep(trouble.lasts_s)
+            worker.resume()
+        case What.FULL:
+            worker.folder.full = True
+            await asyncio.sleep(trouble.lasts_s)
+            worker.folder.full = False
+        case What.LEAVE if worker.up and not worker.process.halted:
+            await worker.leave()
+            worker.start()
+        case What.CLONE:
+            clone = worker.clone()
+            cast.clones.append(clone)
+            await asyncio.sleep(trouble.lasts_s + 4.0)
+            clone.kill()
+            worker.start()
+        case _:
+            worker.kill()
+            await asyncio.sleep(trouble.lasts_s)
+            worker.start(empty=trouble.what is What.EMPTY)
+
+
+def heal(cast: Cast) -> None:
+    """Good weather, everybody up, room on every disk."""
+    cast.world.network.weather = CALM
+    cast.server.resume()
+    cast.server.start()
+    cast.server.fill_disk(full=False)
+    for worker in cast.workers:
+        worker.folder.full = False
+        worker.resume()
+        worker.start()
+    for engine in cast.engines:
+        engine.moods, engine.away = Moods(), False
