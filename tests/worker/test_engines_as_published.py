@@ -63,7 +63,8 @@ def words(basket: Basket) -> str:
 async def test_the_make_is_recognised_with_its_models_with_what_they_serve(published: Published) -> None:
     view = await look(PublishedPeer(published))
     assert (view.make.value, view.models, view.slots) == (published.make, published.models, published.slots)
-    assert (view.endpoints, view.lacks) == (published.alone, AUDIO_ENDPOINTS)
+    more = ["embeddings", "rerank"] if published is LLAMA_CPP else []  # started for neither
+    assert (view.endpoints, view.lacks) == (published.alone, AUDIO_ENDPOINTS + more)
 
 
 @each
@@ -155,7 +156,7 @@ async def test_a_llama_cpp_router_is_not_asked_what_would_load_a_model() -> None
     peer = PublishedPeer(LLAMA_CPP)
     view = await look(peer, models=llama_cpp.ROUTER_LIST)
     assert (view.make.value, view.models) == ("llama.cpp", ["ggml-org/gemma-3-4b-it-GGUF:Q4_K_M"])
-    assert [route for route in peer.asked if route.startswith("POST") and "/audio/" not in route] == []
+    assert "POST /v1/chat/completions" not in peer.asked
 
 
 async def test_an_error_in_a_field_of_an_older_llama_cpp_is_no_answer() -> None:

@@ -58,7 +58,7 @@ async def abilities(make: Make, probe: Probe, listed: list[Listed]) -> Abilities
         return await _of_lm_studio(probe)
     told: Abilities = {model.id: _ANYTHING for model in listed}
     try:
-        if make is Make.LLAMA_CPP and not any(model.status for model in listed):
+        if make is Make.LLAMA_CPP and not _routes(listed):
             told = dict.fromkeys(told, await _of_llama_cpp(probe))
         if make is Make.VLLM:
             told = dict.fromkeys(told, await _of_vllm(probe))
@@ -69,17 +69,23 @@ async def abilities(make: Make, probe: Probe, listed: list[Listed]) -> Abilities
     return told
 
 
-async def lacking(probe: Probe) -> list[str] | None:
-    """The endpoints for audio that the engine has not, by what it answers to an empty request.
+def _routes(listed: list[Listed]) -> bool:
+    """Whether it is a llama.cpp in front of several others: what it serves depends on the model."""
+    return any(model.status for model in listed)
+
+
+async def lacking(make: Make | None, probe: Probe, listed: list[Listed]) -> list[str] | None:
+    """The endpoints that the engine has not, by what it answers to an empty request: for audio, of llama.cpp more.
 
     A route that is there misses something in it; one that is not is answered 404, 405, 501, or 200 by LM Studio. None while
     it does not answer.
     """
+    asked = (*AUDIO, *EMBEDDINGS, *RERANK) if make is Make.LLAMA_CPP and not _routes(listed) else AUDIO
     try:
-        answers = [await probe.post(f"/v1/{endpoint}", _EMPTY) for endpoint in AUDIO]
+        answers = [await probe.post(f"/v1/{endpoint}", _EMPTY) for endpoint in asked]
     except TransportError:
         return None
-    return [endpoint for endpoint, answer in zip(AUDIO, answers, strict=True) if answer.status in _NOT_THERE]
+    return [endpoint for endpoint, answer in zip(asked, answers, strict=True) if answer.status in _NOT_THERE]
 
 
 def all_but(lacks: Sequence[str]) -> list[str] | None:

@@ -23,7 +23,7 @@ class EngineView(msgspec.Struct, frozen=True, kw_only=True):
     endpoints: dict[str, list[str]] = {}
     """Of the models that serve a few endpoints alone, those; the others serve whatever the engine has."""
     lacks: list[str] = []
-    """The endpoints for audio that it has not."""
+    """The endpoints that it has not, as far as that is known."""
     slots: int | None
     """Requests that it answers at once; None when it did not tell."""
 
@@ -87,7 +87,7 @@ class Engine:
     async def _learn(self, probe: Probe, listed: list[Listed]) -> None:
         """Ask what new models can do; what was learned stands until the engine goes away."""
         if self._lacks is None and listed:
-            self._lacks = await lacking(probe)
+            self._lacks = await lacking(self._make, probe, listed)
         if self._make is not None and any(model.id not in self._abilities for model in listed):
             told = await abilities(self._make, probe, listed)
             self._abilities = {model.id: told.get(model.id) for model in listed if model.id in told}

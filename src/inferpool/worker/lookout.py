@@ -36,7 +36,7 @@ class Lookout:
         self.endpoints = last.endpoints if last else {}
         """Of the models that serve a few endpoints alone, those."""
         self.lacks = last.lacks if last else []
-        """The endpoints for audio that the engine has not."""
+        """The endpoints that the engine has not."""
 
     @property
     def status(self) -> LlmStatus:

@@ -25,7 +25,7 @@ class Sighting(msgspec.Struct, frozen=True, omit_defaults=True):
     endpoints: dict[str, list[str]] = {}
     """Of the models that served a few endpoints alone, those."""
     lacks: list[str] = []
-    """The endpoints for audio that it had not."""
+    """The endpoints that it had not."""
 
 
 class _Stored(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
