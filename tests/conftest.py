@@ -1,7 +1,13 @@
 """Fixtures that every test may ask for."""
 
+import signal
+
 import pytest
 from hypothesis import HealthCheck, settings
+
+# A shell starts background work with Ctrl-C ignored, and children inherit that: tests that press it need it back.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # How fast an example runs tells of the machine's other work, not of the code: no deadline.
 settings.register_profile("inferpool", deadline=None, print_blob=True, suppress_health_check=[HealthCheck.too_slow])
