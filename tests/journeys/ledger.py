@@ -39,7 +39,9 @@ class Sight:
         """Take one event down. Fails where a chunk is missing, comes twice, or follows the end."""
         assert self.end is None, f"{event} came after the end"
         attempt, _, place = event.id.partition("-")
-        if event.name in ENDS:
+        if event.name == "position":
+            assert not event.id, event
+        elif event.name in ENDS:
             assert place == "end", event
             self.end = event.name
         elif event.name == "reset":
