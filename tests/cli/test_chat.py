@@ -1,5 +1,6 @@
 """Claims about `inferpool chat`: it streams, remembers, cancels."""
 
+import contextlib
 import os
 import pty
 import signal
@@ -105,5 +106,9 @@ def test_ctrl_c_cancels_the_answer_alone_ctrl_d_ends_the_chat(played: Answering,
 
 def test_ctrl_c_at_the_prompt_ends_the_chat(terminal: Terminal) -> None:
     terminal.until("> ")
-    terminal.press_ctrl_c()
-    assert terminal.process.wait(60) == 130
+    # Between its prompt and its wait for a key Python's `input` misses a signal, as no person is quick enough to see.
+    while terminal.process.poll() is None:
+        terminal.press_ctrl_c()
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            terminal.process.wait(1)
+    assert terminal.process.returncode == 130

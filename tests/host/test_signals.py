@@ -21,9 +21,7 @@ async def heard() -> None:
 
 
 async def test_a_signal_reaches_the_loop() -> None:
-    before = signal.getsignal(signal.SIGTERM)
     await heard()
-    assert signal.getsignal(signal.SIGTERM) == before
 
 
 async def test_an_event_loop_that_leaves_signals_to_python_hears_them_too(monkeypatch: pytest.MonkeyPatch) -> None:

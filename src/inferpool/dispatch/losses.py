@@ -52,7 +52,8 @@ class Losses:
         if moved is not None:
             self.forget(session)
             self._moves.apply(moved)
-            self._log.warning("session lost", session_id=session.id, epoch=session.epoch, reverted=len(moved))
+            tell, event = (self._log.info, "session left") if session.leaving else (self._log.warning, "session lost")
+            tell(event, session_id=session.id, epoch=session.epoch, reverted=len(moved))
 
     def forget(self, session: LiveSession) -> None:
         """The session is inactive in the store: nothing of it counts here any more."""
