@@ -50,6 +50,8 @@ class Callers(msgspec.Struct, frozen=True):
     trace: Trace
     accepted: dict[str, str]
     """Tasks that the server said it has, with their tags: none of them may vanish."""
+    keyed: dict[str, None]
+    """Tags that were asked for under one idempotency key each, and never replayed: one completed task is all there may be."""
 
     def breach(self, what: str) -> None:
         """Something that must never be seen was seen."""
@@ -220,6 +222,7 @@ class Caller:
         if "@" in str(body["model"]):
             asked["pin"] = self.chance.random() < 0.5
         request = self.request("POST", TASKS, json.dumps(asked).encode(), {"idempotency-key": self.key})
+        self.shared.keyed[self.tag] = None
         while True:
             got = await self.insist(request)
             if got.status in {200, 202}:

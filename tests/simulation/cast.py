@@ -44,11 +44,15 @@ class Cast:
         ]
         self.engine_processes = [Process(engine.name) for engine in self.engines]
         self.workers = [self._worker(place) for place in range(len(WORKERS))]
-        self.clones: list[WorkerNode] = []
         self.callers = Process("callers")
         transport = self.world.network.transport(self.callers)
         memory = Memory(self.engines, self.laws, self.laws.broken.append)
-        self.shared = Callers(transport, self.laws, memory, self.trace, {})
+        self.shared = Callers(transport, self.laws, memory, self.trace, {}, {})
+
+    @property
+    def nodes(self) -> list[WorkerNode]:
+        """The workers with their copies."""
+        return [node for worker in self.workers for node in (worker, *worker.clones)]
 
     def _worker(self, place: int) -> WorkerNode:
         address, engine = f"127.0.0.1:{9001 + place}", self.engines[place]
@@ -61,7 +65,7 @@ class Cast:
         if self.plan.forgets_soon:
             return
         for node in self.workers:
-            if node.worker is None or node.cloned:
+            if node.worker is None or node.clones:
                 continue
             entry = node.worker._outbox.entries.get((row.id, row.attempt))
             if entry is not None and isinstance(entry.terminal, Result) and not entry.refused:

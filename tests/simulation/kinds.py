@@ -37,6 +37,7 @@ async def ask_until_answered(caller: Caller) -> None:
     """Asks with a key until the answer is final."""
     body = json.dumps(caller.body(stream=False)).encode()
     headers = {**call_headers(caller), "idempotency-key": caller.key}
+    caller.shared.keyed[caller.tag] = None
     for _ in range(20):
         got = await caller.insist(caller.request("POST", "/v1/chat/completions", body, headers, 30.0))
         caller.judge(got)
@@ -119,6 +120,7 @@ async def enqueue_and_cancel(caller: Caller) -> None:
 async def replay(caller: Caller, task_id: str) -> None:
     """Queue an ended task again, follow its new life."""
     caller.replayed = True
+    caller.shared.keyed.pop(caller.tag, None)
     got = await caller.insist(caller.request("POST", f"{TASKS}/{task_id}/replay"))
     caller.note(f"replayed: {got.status} {got.code}")
     if got.status not in {200, 202, 409}:

@@ -1,5 +1,7 @@
 """What must be left of a run once everything is healed: nothing."""
 
+import asyncio
+
 from inferpool.core.lifecycle import TERMINAL, Status
 from inferpool.dispatch.live import LiveSession
 from inferpool.dispatch.service import Dispatch
@@ -17,12 +19,20 @@ def unrest(cast: Cast) -> list[str]:
     else:
         found += _of_dispatch(server.dispatch)
     for node in cast.workers:
-        found += [f"{node.name} is down"] if node.worker is None else _of_worker(node.worker)
+        acting = [one.worker for one in node.acting]
+        if len(acting) != 1 or acting[0] is None:
+            found.append(f"{len(acting)} processes run as {node.name}")
+        else:
+            found += _of_worker(acting[0])
     return found
 
 
 STOPS_S = 10.0
 """For a cancel frame to reach its worker, even one whose channel must be bound first."""
+
+
+DROPS_S = 2.0
+"""For a worker to end what it was told to drop."""
 
 
 class Idleness:
@@ -31,6 +41,30 @@ class Idleness:
     def __init__(self, cast: Cast) -> None:
         self._cast = cast
         self._since = dict.fromkeys((node.name for node in cast.workers), cast.loop.time())
+        self._dropped: dict[tuple[str, int], float] = {}
+
+    async def watch(self) -> None:
+        """Look at the workers once a second, in any weather."""
+        while True:
+            await asyncio.sleep(1.0)
+            for node in self._cast.nodes:
+                if node.worker is not None and not node.process.halted:
+                    self._look_at(node.name, node.worker)
+
+    def _look_at(self, name: str, worker: Worker) -> None:
+        """Whether the worker runs an attempt of which it has nothing more to say."""
+        now = self._cast.loop.time()
+        for key in worker._attempts._running:
+            entry = worker._outbox.entries.get(key)
+            if entry is not None and not entry.refused:
+                self._dropped.pop(key, None)
+            elif now - self._dropped.setdefault(key, now) > DROPS_S:
+                self._dropped[key] = now
+                self._cast.shared.breach(f"{name} still runs {key}, which was dropped")
+
+    def begin(self) -> None:
+        """From now on the weather is good."""
+        self._since = dict.fromkeys(self._since, self._cast.loop.time())
 
     def look(self) -> None:
         """Compare what runs with what the rows say."""

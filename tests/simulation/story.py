@@ -47,13 +47,16 @@ async def play(cast: Cast) -> None:
         engine.moods = plan.moods
     began = cast.loop.time()
     asking = [_spawn(cast, _call(cast, number)) for number in range(TASKS)]
+    idleness = Idleness(cast)
+    watching = asyncio.ensure_future(idleness.watch())
     suffering = [asyncio.ensure_future(befall(cast, trouble)) for trouble in plan.troubles]
     await asyncio.sleep(plan.ends_s)
     await asyncio.gather(*suffering)
     heal(cast)
     cast.trace.note("story", f"healed after {cast.loop.time() - began:.3f} s")
     await _answered(cast, asking)
-    await _rested(cast)
+    await _rested(cast, idleness)
+    watching.cancel()
     if not cast.laws.broken:
         await _ended(cast)
 
@@ -89,9 +92,9 @@ async def _answered(cast: Cast, asking: list[asyncio.Task[None]]) -> None:
             cast.shared.breach(f"caller {number} failed: {fault!r}")
 
 
-async def _rested(cast: Cast) -> None:
+async def _rested(cast: Cast, idleness: Idleness) -> None:
     until = cast.loop.time() + PATIENCE_S
-    idleness = Idleness(cast)
+    idleness.begin()
     while left := unrest(cast):
         idleness.look()
         if cast.loop.time() > until:
@@ -104,8 +107,9 @@ async def _rested(cast: Cast) -> None:
 
 async def _ended(cast: Cast) -> None:
     """Everybody leaves; nothing may be left."""
-    await asyncio.gather(*(worker.leave() for worker in cast.workers))
-    for worker in cast.workers:
+    acting = [node for worker in cast.workers for node in worker.acting]
+    await asyncio.gather(*(node.leave() for node in acting))
+    for worker in acting:
         if [name for name in worker.folder.files if name != "state.json"]:
             cast.shared.breach(f"the folder of a worker holds {sorted(worker.folder.files)}")
     await cast.server.leave(drain_s=10.0)
@@ -135,7 +139,7 @@ def _run(plan: Plan, folder: Path, *, echo: bool) -> Result:
         cast.shared.breach(str(fault))
     time_s, trace, steps = loop.time(), str(cast.trace), STEPS - loop.steps_left
     cast.server.kill()
-    for worker in (*cast.workers, *cast.clones):
+    for worker in cast.nodes:
         worker.kill()
     overhear(cast)
     loop.finish()

@@ -1,4 +1,4 @@
-"""What befalls the processes of a run, and how they are healed."""
+"""What befalls the processes of a run, until they are healed."""
 
 import asyncio
 import contextlib
@@ -72,11 +72,7 @@ async def _befall_worker(cast: Cast, worker: WorkerNode, trouble: Trouble) -> No
             await worker.leave()
             worker.start()
         case What.CLONE:
-            clone = worker.clone()
-            cast.clones.append(clone)
-            await asyncio.sleep(trouble.lasts_s + 4.0)
-            clone.kill()
-            worker.start()
+            worker.clone()
         case _:
             worker.kill()
             await asyncio.sleep(trouble.lasts_s)
@@ -92,6 +88,7 @@ def heal(cast: Cast) -> None:
     for worker in cast.workers:
         worker.folder.full = False
         worker.resume()
-        worker.start()
+        if not any(clone.up for clone in worker.clones):
+            worker.start()
     for engine in cast.engines:
         engine.moods, engine.away = Moods(), False

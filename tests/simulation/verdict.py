@@ -1,6 +1,7 @@
 """The judgement over a run that is over: its store, its answers, what nobody caught."""
 
 import sqlite3
+from collections import Counter
 from typing import NamedTuple
 
 import msgspec
@@ -17,8 +18,7 @@ def overhear(cast: Cast) -> None:
     """What was logged as an error, or caught by nobody, before the dead are buried."""
     cast.laws.broken.extend(cast.world.network.faults)
     cast.laws.broken.extend(cast.loop.faults)
-    nodes = [*cast.workers, *cast.clones]
-    for log in [*cast.server.logs, *(log for worker in nodes for log in worker.logs)]:
+    for log in [*cast.server.logs, *(log for node in cast.nodes for log in node.logs)]:
         cast.laws.broken.extend(log.errors)
 
 
@@ -27,7 +27,7 @@ def judge(cast: Cast) -> None:
     for task_id, tag in cast.shared.accepted.items():
         if cast.laws.row(task_id) is None:
             cast.shared.breach(f"the task of {tag} was accepted, it is gone")
-    if any(worker.replaced and not worker.cloned for worker in cast.workers):
+    if any(worker.replaced and not worker.clones for worker in cast.workers):
         cast.shared.breach("a worker was told that another runs on its state")
     if not cast.path.exists():
         return
@@ -65,13 +65,18 @@ def _judge_answers(cast: Cast) -> None:
     driver = sqlite3.connect(cast.path)
     answers = driver.execute(_ANSWERS).fetchall()
     driver.close()
+    completed: Counter[str] = Counter()
     for answer in answers:
-        _judge_answer(cast, Stored._make(answer))
+        completed[_judge_answer(cast, Stored._make(answer))] += 1
+    for tag in cast.shared.keyed:
+        if completed[tag] > 1:
+            cast.shared.breach(f"{completed[tag]} tasks of one idempotency key were completed: {tag}")
 
 
-def _judge_answer(cast: Cast, stored: Stored) -> None:
+def _judge_answer(cast: Cast, stored: Stored) -> str:
+    """Returns what was asked, by its tag."""
     memory = cast.shared.memory
-    tag = msgspec.json.decode(stored.request)["tag"]
+    tag = str(msgspec.json.decode(stored.request)["tag"])
     who = f"the row {cast.laws.name(stored.task_id)}"
     number = str(msgspec.json.decode(stored.response)["id"])
     said = memory.check_attempt(who, number, stored.task_id, stored.attempt)
@@ -80,9 +85,10 @@ def _judge_answer(cast: Cast, stored: Stored) -> None:
         cast.shared.breach(f"{who} was completed by {worker} with an answer of {said.engine}")
     if not stored.streaming:
         memory.check_whole(who, tag, stored.response)
-        return
+        return tag
     memory.check_assembled(who, tag, stored.response)
     if stored.chunks_of != stored.attempt or stored.packed is None:
         cast.shared.breach(f"{who} has no stream of its last attempt")
     else:
         memory.check_stream(who, tag, unpack_chunks(stored.packed))
+    return tag

@@ -34,7 +34,8 @@ class WorkerNode:
         self.logs: list[WorkerLog] = []
         self.replaced = False
         """It ended by itself: another process used its session."""
-        self.cloned = False
+        self.clones: list[WorkerNode] = []
+        """Processes on copies of its folder: of all that run, one alone may stay."""
 
     @property
     def up(self) -> bool:
@@ -131,13 +132,17 @@ class WorkerNode:
         self._world.trace.note(self.process.name, "is continued")
         self._world.loop.continue_process(self.process)
 
-    def clone(self) -> "WorkerNode":
+    def clone(self) -> None:
         """A second process on a copy of the folder, as of a machine restored from a snapshot."""
-        self.cloned = True
         clone = WorkerNode(self._world, self.name, self._engine_url, copy=True)
         clone.folder.files.update(self.folder.files)
         clone.start()
-        return clone
+        self.clones.append(clone)
+
+    @property
+    def acting(self) -> "list[WorkerNode]":
+        """Those that run: this one, its copies."""
+        return [node for node in (self, *self.clones) if node.up]
 
     async def leave(self) -> None:
         """As SIGTERM: leave; the process ends by itself."""
