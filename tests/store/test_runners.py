@@ -55,8 +55,8 @@ async def test_work_that_suspends_is_refused() -> None:
 
 async def test_a_wait_given_up_while_the_thread_works_is_passed_over() -> None:
     runner = ThreadRunner("worker")
-    begun, gate = threading.Event(), threading.Event()
     for work in (name_of_thread, failing):
+        begun, gate = threading.Event(), threading.Event()
         first = asyncio.ensure_future(runner.run(partial(held, gate, begun)))
         second = asyncio.ensure_future(runner.run(work))
         await asyncio.get_running_loop().run_in_executor(None, begun.wait)
