@@ -120,6 +120,18 @@ def test_without_an_engine_it_says_so_then_takes_up_the_one_that_comes(tmp_path:
         until(process, "No model is there any more")
 
 
+def test_once_there_are_tokens_it_says_that_it_needs_one(tmp_path: Path) -> None:
+    with up(tmp_path, "--engine", "http://127.0.0.1:9") as process:
+        url = until(process, "inferpool is up")[-1].split()[4]
+        made = ("token", "create", "--role", "admin", "--subject", "me", "--server", url)
+        command = [sys.executable, "-m", "inferpool", *made]
+        subprocess.run(command, cwd=tmp_path, capture_output=True, timeout=60, check=True)
+        assert process.stderr is not None
+        line = process.stderr.readline()
+    assert line.startswith("error: this server asks for a token")
+    assert "INFERPOOL_TOKEN" in line
+
+
 def test_a_second_one_on_the_same_store_is_one_line(tmp_path: Path) -> None:
     with up(tmp_path, "--engine", "http://127.0.0.1:9") as process:
         until(process, "inferpool is up")

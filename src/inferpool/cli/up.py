@@ -9,12 +9,12 @@ from typing import Annotated, Final
 import msgspec
 import typer
 
-from inferpool.cli.exits import EXIT_CODES
+from inferpool.cli.exits import EXIT_CODES, complain
 from inferpool.cli.loop import run_program
 from inferpool.cli.remote import TokenFlag, asked
 from inferpool.client.native import NativeClient
 from inferpool.client.transport import TransportError
-from inferpool.core.errors import InferpoolError
+from inferpool.core.errors import Forbidden, InferpoolError, Unauthenticated
 from inferpool.core.llm import LlmStatus
 from inferpool.settings import Settings, SharedSettings, load
 from inferpool.wire.registry import LlmJson
@@ -93,19 +93,16 @@ class Herald:
 
     async def _tell(self, url: str) -> None:
         shared = msgspec.structs.replace(self._settings.shared, server=[url])
+        told = _Told(url, token=shared.token is not None)
         looks = 0
-        known: list[str] = []
-        shown = False
         while True:
-            llms = await _served(shared)
             looks += 1
-            if [llm.name for llm in llms] != known:
-                known = [llm.name for llm in llms]
-                _say(models_told(llms))
-                if not shown:
-                    _say(calls_told(url, llms, token=shared.token is not None))
-                shown = True
-            elif not shown and looks == PATIENCE:
+            try:
+                told.tell(await _served(shared))
+            except (Unauthenticated, Forbidden) as error:
+                complain(f"{error}; start `inferpool up` again with INFERPOOL_TOKEN set, its worker needs it too")
+                return
+            if looks == PATIENCE and not told.shown:
                 _say(self._missed())
             await asyncio.sleep(LOOK_S)
 
@@ -115,10 +112,34 @@ class Herald:
         return f"\nNo engine answers yet at {looked}.\nStart one, or name yours by --engine: it is taken up by itself."
 
 
+class _Told:
+    """What was said of the models."""
+
+    def __init__(self, url: str, *, token: bool) -> None:
+        self._url = url
+        self._token = token
+        self._names: list[str] = []
+        self.shown = False
+        """Whether there ever was one."""
+
+    def tell(self, llms: list[LlmJson]) -> None:
+        """Say what changed; the first time how to ask too."""
+        names = [llm.name for llm in llms]
+        if names == self._names:
+            return
+        self._names = names
+        _say(models_told(llms))
+        if not self.shown:
+            _say(calls_told(self._url, llms, token=self._token))
+        self.shown = True
+
+
 async def _served(settings: SharedSettings) -> list[LlmJson]:
-    """The llms that take work now; none while the server does not tell."""
+    """The llms that take work now; none while the server does not tell. Raises `Unauthenticated`, `Forbidden`."""
     try:
         llms = await asked(settings, _llms)
+    except (Unauthenticated, Forbidden):
+        raise
     except (TransportError, InferpoolError):
         return []
     return [llm for llm in llms if llm.status is LlmStatus.ACTIVE]
