@@ -7,11 +7,15 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
+from inferpool.cli.chat import Answer, Talk
+from inferpool.client.transport import TransportError
+from inferpool.settings import load
 from tests.cli.answering import STUCK, Answering, answering
-from tests.cli.played import WORDS
+from tests.cli.played import WORDS, running_server
 
 SAID = "".join(WORDS)
 
@@ -85,6 +89,31 @@ def test_a_model_that_nobody_publishes_is_told_before_anything_is_typed(played: 
     done = piped(played, "", model="other")
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr == "error: nobody publishes 'other'; there are: tiny\n"
+
+
+def test_a_server_without_any_model_says_so(tmp_path: Path) -> None:
+    with running_server(tmp_path) as (_, url):
+        command = [sys.executable, "-m", "inferpool", "chat", "tiny", "--server", url]
+        done = subprocess.run(command, input="", capture_output=True, text=True, timeout=60, check=False)
+    assert (done.returncode, done.stderr) == (
+        1,
+        "error: no model is published on that server; `inferpool doctor` tells why\n",
+    )
+
+
+def test_an_error_ends_the_answer_alone_where_a_person_types(capfd: pytest.CaptureFixture[str]) -> None:
+    talk = Talk(load({"server": ["http://127.0.0.1:9"]}, {}).shared, "tiny", None)
+    talk.say("What is grey?", patient=True)
+    told = capfd.readouterr()
+    assert told.out == ""
+    assert told.err.startswith("error: no answer from http://127.0.0.1:9/")
+    with pytest.raises(TransportError):
+        talk.say("What is grey?", patient=False)
+
+
+def test_a_place_in_line_is_told_apart_from_the_answer(capfd: pytest.CaptureFixture[str]) -> None:
+    Answer().queued("3")
+    assert capfd.readouterr() == ("", "-- place 3 in the queue --\n")
 
 
 def test_ctrl_c_cancels_the_answer_alone_ctrl_d_ends_the_chat(played: Answering, terminal: Terminal) -> None:

@@ -119,9 +119,11 @@ async def test_what_a_token_may_not_see_is_told_with_what_to_give() -> None:
     server = Played([], [])
     server.sessions = server.llms = (401, [])
     told = {one.check: one for one in await found(server)}
-    assert "INFERPOOL_TOKEN" in told["workers"].remedy
-    server.llms = (500, [])
-    assert "log" in {one.check: one for one in await found(server)}["models"].remedy
+    assert "INFERPOOL_TOKEN" in told["worker"].remedy
+    server.sessions, server.llms = (403, []), (500, [])
+    told = {one.check: one for one in await found(server)}
+    assert "a token that may look" in told["worker"].remedy
+    assert "log" in told["model"].remedy
 
 
 @pytest.mark.anyio

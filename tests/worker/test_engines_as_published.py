@@ -6,7 +6,10 @@ import pytest
 from inferpool.client.transport import TransportError
 from inferpool.core.errors import Code
 from inferpool.worker.engine import Engine, EngineView
+from inferpool.worker.probe import Probe
 from inferpool.worker.relay import Errand, Relay
+from tests.worker.engine_peer import Script
+from tests.worker.memory import MemoryTransport
 from tests.worker.parts import FixedClock
 from tests.worker.published import llama_cpp, ollama, sglang, vllm
 from tests.worker.published.engine import Published, PublishedPeer, Told
@@ -218,3 +221,19 @@ async def test_an_engine_that_hangs_up_on_what_it_does_not_know_is_not_away() ->
     peer.hangs_up_on = "/v1/audio/"
     view = await look(peer)
     assert (view.models, view.lacks) == (VLLM.models, [])
+
+
+async def test_a_question_that_is_never_answered_to_its_end_is_given_up() -> None:
+    script = Script()
+    with pytest.raises(TransportError, match="in time"):
+        await Probe(MemoryTransport(script), "http://engine", {}, 0.01).get("/v1/models")
+
+
+async def test_what_cannot_be_learned_now_is_asked_again() -> None:
+    peer = PublishedPeer(LLAMA_CPP)
+    peer.hangs_up_on = "/v1/rerank"
+    peer.changed = {"POST /v1/embeddings": llama_cpp.LACKING}
+    engine = Engine(peer.transport, URL, None)
+    assert (await engine.look(5.0)).endpoints == {}
+    peer.hangs_up_on = ""
+    assert (await engine.look(5.0)).endpoints == {"smollm2-135m": ["embeddings"]}

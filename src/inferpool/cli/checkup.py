@@ -56,8 +56,8 @@ class Checkup:
         sessions: list[SessionJson] = []
         llms: list[LlmJson] = []
         if findings[0].state is State.OK:
-            sessions, findings_of_workers = await _asked("workers", client.sessions, _workers)
-            llms, findings_of_models = await _asked("models", client.llms, _models)
+            sessions, findings_of_workers = await _asked("worker", client.sessions, _workers)
+            llms, findings_of_models = await _asked("model", client.llms, _models)
             findings += findings_of_workers
             findings += [_with_hint(one, sessions) for one in findings_of_models]
         served = any(llm.status is LlmStatus.ACTIVE for llm in llms)
@@ -104,9 +104,12 @@ async def _asked(
     """What the server lists, judged; or why it does not list it."""
     try:
         told = await ask(_KNOWN)
-    except (Unauthenticated, Forbidden) as error:
-        remedy = "give a token that may: --token or INFERPOOL_TOKEN"
-        return [], [Finding(what, State.FAIL, f"the server does not tell: {error}", remedy)]
+    except Unauthenticated:
+        return [], [
+            Finding(what, State.FAIL, "the server asks for a token", "give yours by INFERPOOL_TOKEN or --token")
+        ]
+    except Forbidden as error:
+        return [], [Finding(what, State.FAIL, str(error), "give a token that may look: INFERPOOL_TOKEN or --token")]
     except (InferpoolError, TransportError) as error:
         remedy = "install the same release on both" if isinstance(error, ProtocolBroken) else "see the server's log"
         return [], [Finding(what, State.FAIL, f"the server does not tell: {error}", remedy)]
