@@ -5,6 +5,7 @@ import json
 
 from inferpool.client.transport import HttpRequest, TransportError
 from tests.simulation.callers import TASKS, Caller, Got
+from tests.simulation.laws import PROMPT_S
 from tests.simulation.views import EventReader, OpenAiView
 
 
@@ -47,14 +48,25 @@ async def ask_until_answered(caller: Caller) -> None:
 
 
 async def ask_and_leave(caller: Caller) -> None:
-    """Asks, then closes the connection."""
+    """Asks, then closes the connection: unless it said otherwise, its task is cancelled at once."""
     body = json.dumps(caller.body(stream=caller.chance.random() < 0.5)).encode()
-    request = caller.request("POST", "/v1/chat/completions", body, call_headers(caller), 60.0)
+    headers = call_headers(caller)
+    exchange = caller.shared.transport.open(caller.request("POST", "/v1/chat/completions", body, headers, 60.0))
     try:
-        async with asyncio.timeout(caller.chance.uniform(0.0, 3.0)):
-            await caller.ask(request)
-    except (TimeoutError, TransportError) as error:
-        caller.note(f"left: {error!r}")
+        async with asyncio.timeout(caller.chance.uniform(0.0, 3.0)), exchange as reply:
+            await reply.read()
+    except TransportError as error:
+        caller.note(str(error))
+        return
+    except TimeoutError:
+        caller.note("left")
+    left_s = caller.shared.trace.now
+    if "inferpool-on-disconnect" in headers or not getattr(exchange, "undisturbed", False):
+        return
+    await asyncio.sleep(PROMPT_S)
+    laws = caller.shared.laws
+    if laws.disturbed_s < left_s and caller.tag != "bad" and laws.lives(caller.tag):
+        caller.shared.breach(f"{caller.name} left, its task lives on")
 
 
 async def ask_for_stream(caller: Caller) -> None:

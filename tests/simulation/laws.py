@@ -21,6 +21,7 @@ SELECT id, status, attempt, tries, max_tries, ready, claimed_by, lost_by, mode,
        response_status, error_code, completed_at, length(response), rank, expires_at, deadline, claimed_llm
 FROM tasks
 """
+_LIVING = "SELECT count(*) FROM tasks WHERE status IN ('pending', 'claimed', 'running') AND instr(request, ?)"
 
 
 class Row(NamedTuple):
@@ -163,6 +164,13 @@ class Laws:
         else:
             self.ended_s.setdefault(row.id, self._trace.now)
         return row
+
+    def lives(self, tag: str) -> bool:
+        """Whether a task that asks with this tag has not ended."""
+        if self._connection is None:
+            return False
+        [(count,)] = self._connection.execute(_LIVING, (f'"tag": "{tag}",',))
+        return bool(count)
 
     def check_prompt(self, who: str, task_id: str, asked_s: float) -> None:
         """Whoever waited with an undisturbed connection to an undisturbed server hears of an end at once."""

@@ -261,6 +261,11 @@ class _Exchange:
         self._request = request
         self._link = Link(process, Inbox(network.loop, request))
 
+    @property
+    def undisturbed(self) -> bool:
+        """The network does nothing to this connection."""
+        return self._link.inbox.undisturbed
+
     async def __aenter__(self) -> Reply:
         self._network.send(self._link, self._request)
         try:

@@ -5,6 +5,7 @@ nothing of it can write any more. What was committed stays.
 """
 
 import asyncio
+import math
 from functools import partial
 from pathlib import Path
 from random import Random
@@ -128,7 +129,7 @@ class ServerNode:
         await self.dispatch.open()
         world.network.serve(SERVER, app, process)
         world.trace.note(process.name, "is ready")
-        self._disturb()
+        self._disturb(lasts=False)
 
     async def _open(self, process: Process) -> SqlitePair:
         world = self._world
@@ -145,7 +146,7 @@ class ServerNode:
             return
         world = self._world
         world.trace.note(self.process.name, "is killed")
-        self._disturb()
+        self._disturb(lasts=True)
         world.loop.kill_process(self.process)
         world.network.refuse(SERVER)
         world.network.vanish(self.process)
@@ -157,19 +158,20 @@ class ServerNode:
         if pair is not None:
             pair.abandon()
 
-    def _disturb(self) -> None:
-        self._world.laws.disturbed_s = self._world.loop.time()
+    def _disturb(self, *, lasts: bool) -> None:
+        """Nothing need be prompt from now on, or from now on again."""
+        self._world.laws.disturbed_s = math.inf if lasts else self._world.loop.time()
 
     def stop(self) -> None:
         """As SIGSTOP."""
         self._world.trace.note(self.process.name, "is stopped")
-        self._disturb()
+        self._disturb(lasts=True)
         self._world.loop.stop_process(self.process)
 
     def resume(self) -> None:
         """As SIGCONT."""
         self._world.trace.note(self.process.name, "is continued")
-        self._disturb()
+        self._disturb(lasts=not self.up)
         self._world.loop.continue_process(self.process)
 
     def fill_disk(self, *, full: bool) -> None:
@@ -177,7 +179,7 @@ class ServerNode:
         if self._pair is None or not self.up:
             return
         self._world.trace.note(self.process.name, f"disk full: {full}")
-        self._disturb()
+        self._disturb(lasts=full)
         driver = self._pair._connection._driver
         [(pages,)] = driver.execute("PRAGMA page_count").fetchall()
         driver.execute(f"PRAGMA max_page_count = {pages if full else 1_000_000}").fetchall()
@@ -192,6 +194,7 @@ class ServerNode:
     async def _depart(self, process: Process, drain_s: float) -> None:
         world, dispatch, pair = self._world, self.dispatch, self._pair
         world.trace.note(process.name, "drains")
+        self._disturb(lasts=True)
         if dispatch is not None and pair is not None:
             await dispatch.drain(drain_s)
             await dispatch.close()
