@@ -7,6 +7,14 @@ from pathlib import Path
 
 import pytest
 
+from inferpool.core.stream import Verdict
+from inferpool.dispatch.feed import Watcher
+from inferpool.dispatch.live import LiveSession
+from inferpool.dispatch.scheduler import Scheduler
+from inferpool.dispatch.slots import Held
+from inferpool.dispatch.strand import Restarted, Seen, Strand
+from inferpool.wire.sessions import Holding
+from inferpool.worker.outbox import Outbox
 from tests.simulation.story import run
 
 ROOT = Path(__file__).parents[1]
@@ -40,6 +48,47 @@ def test_a_seed_replays_exactly(seed: int) -> None:
     assert first.trace == second.trace
 
 
-def test_a_story_reaches_the_verbs_of_the_law() -> None:
-    seen = {verb for seed in range(30, 42) for verb in run(seed).verbs}
-    assert {"claim", "start", "complete", "retry", "revert", "give_back", "cancel", "fail", "ready", "adopt"} <= seen
+def test_stories_reach_the_verbs_of_the_law() -> None:
+    seen = {verb for seed in range(20) for verb in run(seed).verbs}
+    assert {"claim", "start", "complete", "retry", "revert", "give_back", "cancel", "fail", "ready", "replay"} <= seen
+
+
+# ---- what a simulation is worth: it must see a safeguard that is gone -----------------------------------------------
+
+
+def takes_repeats(have: int, seq: int) -> Verdict:
+    return Verdict.ACCEPT if seq <= have + 1 else Verdict.GAP
+
+
+def hides_ends(outbox: Outbox) -> list[Holding]:
+    return [entry for entry in HOLDING(outbox) if not entry.ended]
+
+
+def tells_no_restart(watcher: Watcher) -> list[Seen]:
+    return [seen for seen in TAKE(watcher) if not isinstance(seen, Restarted)]
+
+
+def stops_nothing(scheduler: Scheduler, session: LiveSession, held: Held) -> None:
+    """The cancel frame is lost, for ever."""
+
+
+def wakes_nobody(strand: Strand) -> None:
+    """The end of a task is news to nobody."""
+
+
+HOLDING, TAKE = Outbox.holding, Watcher.take
+
+
+@pytest.mark.parametrize(
+    ("place", "sabotage"),
+    [
+        ("inferpool.dispatch.uplink.judge_seq", takes_repeats),
+        ("inferpool.worker.outbox.Outbox.holding", hides_ends),
+        ("inferpool.dispatch.feed.Watcher.take", tells_no_restart),
+        ("inferpool.dispatch.scheduler.Scheduler.send_cancel", stops_nothing),
+        ("inferpool.dispatch.strand.Strand.wake", wakes_nobody),
+    ],
+)
+def test_a_safeguard_that_is_gone_is_seen(place: str, sabotage: object, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(place, sabotage)
+    assert any(run(seed).breaches for seed in range(60))
