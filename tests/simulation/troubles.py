@@ -71,12 +71,15 @@ async def _befall_worker(cast: Cast, worker: WorkerNode, trouble: Trouble) -> No
         case What.LEAVE if worker.up and not worker.process.halted:
             await worker.leave()
             worker.start()
-        case What.CLONE:
+        case What.CLONE if "state.json" in worker.folder.files:
             worker.clone()
+        case What.CLONE:
+            pass  # there is no identity yet that two could share
         case _:
             worker.kill()
             await asyncio.sleep(trouble.lasts_s)
-            worker.start(empty=trouble.what is What.EMPTY)
+            # With a copy of the lost folder alive elsewhere, there would be two sessions of one name, for ever.
+            worker.start(empty=trouble.what is What.EMPTY and not worker.clones)
 
 
 def heal(cast: Cast) -> None:
