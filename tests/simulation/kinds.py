@@ -55,6 +55,7 @@ async def ask_and_leave(caller: Caller) -> None:
     try:
         async with asyncio.timeout(caller.chance.uniform(0.0, 3.0)), exchange as reply:
             await reply.read()
+        return  # what the server ended itself cancels nothing
     except TransportError as error:
         caller.note(str(error))
         return
