@@ -13,7 +13,6 @@ from inferpool.store.sqlite_connection import connect
 from tests.simulation.cast import Cast
 from tests.simulation.plan import WORKERS
 
-
 _FULL = "database or disk is full"
 """What a full disk makes impossible may be said as an error: it is tried again, or healed by the poll."""
 
