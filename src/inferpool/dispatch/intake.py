@@ -4,7 +4,7 @@ import asyncio
 import hashlib
 from functools import partial
 
-from inferpool.core.errors import LlmUnavailable, NotFound, ShuttingDown
+from inferpool.core.errors import LlmUnavailable, NotFound, ShuttingDown, StoreUnavailable
 from inferpool.core.ids import BatchId, TaskId
 from inferpool.core.llm import Llm
 from inferpool.core.task import EXPIRES_IN, ClaimFor, IdempotencyKey, NewTask, QueueMode, Routing, TaskRow
@@ -134,7 +134,17 @@ class Intake:
 
     def _abandon(self, task_id: TaskId) -> None:
         """The last watcher of a caller's task left before its end."""
-        _ = self._cancel(task_id)
+        self._shared.background.spawn(self._cancel_abandoned(task_id), "cancel of an abandoned call")
+
+    async def _cancel_abandoned(self, task_id: TaskId) -> None:
+        """Nobody is left to ask again, so a store that refuses for now (a full disk) is asked until it takes it."""
+        while True:
+            try:
+                await self._cancel(task_id)
+            except StoreUnavailable:
+                await asyncio.sleep(self._shared.options.poll_s)
+            else:
+                return
 
     def _cancel(self, task_id: TaskId) -> "asyncio.Future[Cancelled]":
         future = self._shared.store.cancel(task_id)

@@ -1,5 +1,6 @@
 """The end of sessions: a leave, a grace that is over, a server that died, a sweep."""
 
+from inferpool.core.errors import StoreUnavailable
 from inferpool.core.ids import SessionId
 from inferpool.core.session import Session
 from inferpool.dispatch.live import LiveSession
@@ -61,6 +62,13 @@ class Losses:
         if self._catalog.sessions.get(session.id) is session:
             del self._catalog.sessions[session.id]
             self._catalog.deactivate(session.id)
+
+    async def end_leave(self, session: LiveSession) -> None:
+        """The channel of a leaving session closed: no grace, no try."""
+        try:
+            await self.lose(session, counts=False)
+        except StoreUnavailable as error:  # the poll finds it without a channel and tries again
+            self._log.warning("leave not ended yet", session_id=session.id, code=error.code.value)
 
     async def lose_orphan(self, orphan: Session) -> None:
         """A session of a dead server did not come back within the grace: a restart costs no try."""

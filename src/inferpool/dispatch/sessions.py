@@ -216,7 +216,7 @@ class SessionDesk:
         session.lost_at = self._now()
         self._scheduler.give_back_unwritten(session)
         if session.leaving:
-            self._shared.background.spawn(self._losses.lose(session, counts=False), "end of a leave")
+            self._shared.background.spawn(self._losses.end_leave(session), "end of a leave")
 
     # ---- speaking ------------------------------------------------------------------------------------------------
 
