@@ -6,6 +6,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from inferpool.core.errors import ShuttingDown
 from inferpool.core.ids import TaskId
 from inferpool.core.lifecycle import Status
 from inferpool.wire.sessions import Holding, Infer, RegisterRequest, WorkerInfo
@@ -60,3 +61,15 @@ async def test_a_worker_that_comes_back_without_its_engine_keeps_its_names_known
     async with opened_dispatch(tmp_path / "db", start=1000) as rig:
         ticket = await rig.dispatch.intake.submit(msgspec.structs.replace(call(model="small@box"), watched=False))
         assert ticket.status is Status.PENDING
+
+
+async def test_a_bind_that_comes_through_while_the_server_closes_opens_no_channel(tmp_path: Path) -> None:
+    async with opened_dispatch(tmp_path / "db") as rig:
+        worker = ScriptedWorker(rig)
+        await worker.register()
+        binding = asyncio.ensure_future(rig.dispatch.desk.bind(worker.who))
+        await turn(1)
+        await rig.dispatch.close()
+        with pytest.raises(ShuttingDown):
+            await binding
+        assert all(session.channel is None for session in rig.dispatch.catalog.sessions.values())

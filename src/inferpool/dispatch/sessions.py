@@ -8,7 +8,7 @@ from functools import partial
 import msgspec
 
 from inferpool.core.access import NO_LIMITS, Limits
-from inferpool.core.errors import Forbidden, NotFound, SessionInactive, SessionReplaced
+from inferpool.core.errors import Forbidden, NotFound, SessionInactive, SessionReplaced, ShuttingDown
 from inferpool.core.failpoints import reach
 from inferpool.core.ids import SessionId, TaskId
 from inferpool.core.session import HeldAttempt, Registration
@@ -169,7 +169,7 @@ class SessionDesk:
     async def bind(self, who: Credentials) -> Channel:
         """Open the session's channel: once an epoch. Then it is filled.
 
-        Raises `Forbidden`, `SessionReplaced`, `SessionInactive`.
+        Raises `Forbidden`, `SessionReplaced`, `SessionInactive`, `ShuttingDown`.
         """
         session = self.authenticate(who)
         if session.bound:
@@ -182,6 +182,9 @@ class SessionDesk:
             raise
         if session.gone:
             raise SessionReplaced("a newer registration of this session came in between", session.epoch + 1)
+        if self._shared.feed.closing is not None:
+            session.bound = False
+            raise ShuttingDown("this server is shutting down: a channel opened now would outlive it")
         for task in held:
             if (task.task_id, task.attempt) not in session.held:
                 self.hold(session, task)
