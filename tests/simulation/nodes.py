@@ -179,7 +179,7 @@ class ServerNode:
         if self._pair is None or not self.up:
             return
         self._world.trace.note(self.process.name, f"disk full: {full}")
-        self._disturb(lasts=full)
+        self._disturb(lasts=full or self.process.halted)
         driver = self._pair._connection._driver
         [(pages,)] = driver.execute("PRAGMA page_count").fetchall()
         driver.execute(f"PRAGMA max_page_count = {pages if full else 1_000_000}").fetchall()
