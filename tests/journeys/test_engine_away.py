@@ -11,11 +11,18 @@ from tests.journeys.site import Site
 pytestmark = [pytest.mark.anyio, pytest.mark.journey]
 
 
-async def llm_is(site: Site, status: str) -> None:
-    """Until the server has heard this of the worker's llm."""
+async def models_are(site: Site, *names: str) -> None:
+    """Until these are the models that a caller may name: a row of the store may be read before its server acts on it."""
     async with asyncio.timeout(PATIENCE_S):
-        while site.rows("SELECT status FROM llms WHERE name = ?", f"{POOL}@box") != [(status,)]:
-            await site.ask("GET", "/api/v1/llms")
+        while await models(site) != list(names):
+            pass
+
+
+async def models(site: Site) -> list[str]:
+    status, answer = await site.ask("GET", "/v1/models")
+    assert status == 200, answer
+    assert isinstance(answer["data"], list)
+    return [model["id"] for model in answer["data"]]
 
 
 async def test_an_engine_that_goes_away_is_said_and_taken_up_again_when_it_is_back(site: Site) -> None:
@@ -26,14 +33,14 @@ async def test_an_engine_that_goes_away_is_said_and_taken_up_again_when_it_is_ba
     assert site.engine is not None
     await site.engine.kill()
     await worker.says("waiting for the engine")
-    await llm_is(site, "inactive")
+    await models_are(site)
     waiting = await site.enqueue("say 4 words")
     assert site.standing(waiting) == ("pending", 0, 0)
 
     heard = len(worker.lines)
     await site.start_engine()
     await worker.says("the engine serves models", after=heard)
-    await llm_is(site, "active")
+    await models_are(site, POOL, f"{POOL}@box")
     await site.open_gate("late")
     row = await site.ended(broken)
     assert (row["status"], row["attempt"], row["tries"]) == ("completed", 2, 1)
@@ -48,13 +55,12 @@ async def test_an_engine_that_is_down_at_the_start_is_waited_for(site: Site) -> 
     await engine.kill()  # its address is known now
     worker = await site.start_worker(probe_s="0.2")
     await worker.says("waiting for the engine")
-    status, answer = await site.ask("GET", "/v1/models")
-    assert (status, answer["data"]) == (200, [])
+    assert await models(site) == []
 
     heard = len(worker.lines)
     await site.start_engine()
     await worker.says("the engine serves models", after=heard)
-    await llm_is(site, "active")
+    await models_are(site, POOL, f"{POOL}@box")
     row = await site.ended(await site.enqueue("say 3 words"))
     assert (row["status"], row["attempt"], row["tries"]) == ("completed", 1, 0)
     await site.conclude()
