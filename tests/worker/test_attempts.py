@@ -104,12 +104,13 @@ async def test_an_engine_that_goes_away_and_comes_back_is_said(house: House) -> 
     assert len(house.server.registrations) == 1
 
 
-async def test_a_refused_connection_lets_the_worker_look_at_its_engine_at_once(house: House) -> None:
+async def test_an_engine_that_is_away_is_said_before_the_failure_that_showed_it(house: House) -> None:
     async with house.linked():
         house.engine.up = False
         house.server.push(infer())
         await house.until_event(Failed)
-        await house.until_event(LlmStatusChanged)
+    said = [type(event) for event in house.server.events]
+    assert said.index(LlmStatusChanged) < said.index(Failed)
 
 
 async def test_a_model_that_appears_is_published_by_registering_anew(house: House) -> None:

@@ -120,7 +120,8 @@ class Attempts:
         except TimeoutError:
             sink.fail(Code.ENGINE_TIMEOUT, "the attempt was stopped at its run limit")
         except TransportError as error:
-            post.lookout.hurry()
+            # Looked at first: a server that hears of the failure must not push the next attempt to an engine that is away.
+            await post.lookout.look()
             self._log.info("the engine gave no whole answer", task_id=entry.task_id, reason=str(error))
             sink.fail(Code.ENGINE_ERROR, str(error))
         except InferpoolError as error:

@@ -26,7 +26,6 @@ class Lookout:
         self._changed = changed
         self._log = log
         self._view: EngineView | None = None
-        self._hurry = asyncio.Event()
         self._said = ""
         self.engine = engine
         last = state.last_sight(engine.root)
@@ -43,14 +42,10 @@ class Lookout:
         """Of every llm of this engine."""
         return LlmStatus.INACTIVE if self._view is None else LlmStatus.ACTIVE
 
-    def hurry(self) -> None:
-        """Look now: a request to the engine just failed."""
-        self._hurry.set()
-
     async def watch(self) -> None:
         """Look for ever."""
         while True:
-            await self._interval()
+            await asyncio.sleep(self._options.probe_s)
             await self.look()
 
     async def look(self) -> None:
@@ -64,15 +59,6 @@ class Lookout:
             self._view = view
             self._learn(view)
         self._changed()
-
-    async def _interval(self) -> None:
-        try:
-            async with asyncio.timeout(self._options.probe_s):
-                await self._hurry.wait()
-        except TimeoutError:
-            return  # nobody was in a hurry
-        finally:
-            self._hurry.clear()
 
     def _learn(self, view: EngineView) -> None:
         self.slots = self._options.slots or view.slots or self.slots
