@@ -20,7 +20,7 @@ from inferpool.core.llm import LlmStatus
 from inferpool.core.session import LlmOffer
 from inferpool.dispatch.options import DispatchOptions
 from inferpool.dispatch.sessions import Credentials
-from inferpool.wire.sessions import Holding, LlmStatusChanged, RegisterRequest, Stopped, WorkerInfo
+from inferpool.wire.sessions import Failed, Holding, LlmStatusChanged, RegisterRequest, Stopped, WorkerInfo
 from tests.dispatch.rig import OPTIONS, SECRET, Rig, ScriptedWorker, call, chunk, offer, opened_dispatch, result, turn
 from tests.store.stores import SettableClock
 
@@ -311,6 +311,19 @@ async def test_an_engine_that_went_away_is_given_nothing(tmp_path: Path) -> None
         assert rig.dispatch.catalog.models() == []
         await worker.say(msgspec.structs.replace(away, status=LlmStatus.ACTIVE))
         assert (await worker.infer()).task_id == ticket.task_id
+
+
+async def test_a_failure_lets_nobody_in_where_its_batch_says_that_the_engine_is_away(tmp_path: Path) -> None:
+    async with opened_dispatch(tmp_path / "db") as rig:
+        worker = await ScriptedWorker(rig).join()
+        first = await rig.dispatch.intake.submit(call())
+        second = await rig.dispatch.intake.submit(call())
+        attempt = (await worker.infer()).attempt
+        away = LlmStatusChanged(llm_name="small@box", status=LlmStatus.INACTIVE, slots=1)
+        failure = Failed(task_id=first.task_id, attempt=attempt, code="engine_error", message="refused")
+        assert await worker.say(away, failure) == []
+        assert await status_of(rig, first.task_id) == (Status.PENDING, 1, 1)
+        assert await status_of(rig, second.task_id) == (Status.PENDING, 0, 0)
 
 
 async def test_a_status_that_arrives_late_brings_no_older_state_back(tmp_path: Path) -> None:

@@ -45,7 +45,7 @@ _REFUSING: Final = frozenset({Verdict.STALE, Verdict.CANCELLED, Verdict.UNKNOWN}
 class _Batch:
     """One batch on its way through."""
 
-    __slots__ = ("changes", "ends", "reasons", "refused", "session", "touched")
+    __slots__ = ("ends", "reasons", "refused", "session", "touched")
 
     def __init__(self, session: LiveSession, reasons: dict[Key, str]) -> None:
         self.session = session
@@ -53,7 +53,6 @@ class _Batch:
         """Why chunks of attempts that are not held are refused."""
         self.refused: dict[Key, RefusedEvent] = {}
         self.touched: dict[Strand, None] = {}
-        self.changes: list[LlmStatusChanged] = []
         self.ends: list[tuple[Key, asyncio.Future[Settlement]]] = []
 
     def refuse(self, key: Key, reason: str, have_seq: int | None = None) -> None:
@@ -71,6 +70,9 @@ class Uplink:
 
     async def take(self, session: LiveSession, events: list[Event]) -> list[RefusedEvent]:
         """Take a batch; returns what was refused once everything else is durable."""
+        for event in events:  # first: a failure in this batch may be of an engine that just went away
+            if isinstance(event, LlmStatusChanged):
+                await self._change(session, event)
         batch = _Batch(session, await self._look_up(session, events))
         for event in events:
             if type(event) is Chunk:
@@ -81,8 +83,6 @@ class Uplink:
             strand.wake()
         if batch.touched:
             reach("stream.after_chunk")
-        for change in batch.changes:
-            await self._change(session, change)
         for key, future in batch.ends:
             settlement = await future
             if settlement.verdict in _REFUSING:
@@ -101,9 +101,7 @@ class Uplink:
                 self._returned(batch, event)
             case Stopped():
                 self._stopped(batch, event)
-            case LlmStatusChanged():
-                batch.changes.append(event)
-            case Woken() | Chunk():  # wakes come with hibernating llms: nobody waits for one yet
+            case Woken() | Chunk() | LlmStatusChanged():  # wakes come with hibernating llms: nobody waits for one yet
                 pass
             case _:
                 assert_never(event)
