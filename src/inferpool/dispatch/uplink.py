@@ -70,9 +70,8 @@ class Uplink:
 
     async def take(self, session: LiveSession, events: list[Event]) -> list[RefusedEvent]:
         """Take a batch; returns what was refused once everything else is durable."""
-        for event in events:  # first: a failure in this batch may be of an engine that just went away
-            if isinstance(event, LlmStatusChanged):
-                await self._change(session, event)
+        # First: a failure in this batch may be of an engine that just went away.
+        await self._take_changes(session, events)
         batch = _Batch(session, await self._look_up(session, events))
         for event in events:
             if type(event) is Chunk:
@@ -247,6 +246,11 @@ class Uplink:
             self._shared.pace.ran(held.flow[0], asyncio.get_running_loop().time() - held.since)
 
     # ---- llms ----------------------------------------------------------------------------------------------------
+
+    async def _take_changes(self, session: LiveSession, events: list[Event]) -> None:
+        for event in events:
+            if isinstance(event, LlmStatusChanged):
+                await self._change(session, event)
 
     async def _change(self, session: LiveSession, event: LlmStatusChanged) -> None:
         """An engine went away, came back, has other slots."""
