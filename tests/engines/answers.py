@@ -1,9 +1,9 @@
-"""What the scripted engine answers: bodies, chunks, vectors, each determined by the request alone."""
+"""What the scripted engine answers in OpenAI's form: bodies, chunks, vectors, each determined by the request alone."""
 
 import base64
 import hashlib
 import struct
-from typing import Final
+from typing import Final, Protocol
 
 import msgspec
 
@@ -49,8 +49,37 @@ def _text(content: object) -> str:
     return str(content)
 
 
-class Answer:
-    """The answer to one request of a chat or of a plain completion."""
+class Answer(Protocol):
+    """The answer to one request: in one piece, or as the payloads of a stream around its words."""
+
+    pieces: list[str]
+    """The text, a word a piece."""
+    end: bytes
+    """What closes a whole stream after its last payload."""
+
+    def body(self) -> bytes:
+        """The answer in one piece."""
+
+    def opening(self) -> list[bytes]:
+        """The payloads before the first word."""
+
+    def word(self, piece: str) -> bytes:
+        """The payload of one word."""
+
+    def closing(self) -> list[bytes]:
+        """The payloads after the last word."""
+
+    def failure(self, message: str) -> bytes:
+        """The payload that ends a stream in an error."""
+
+    def frame(self, payload: bytes) -> bytes:
+        """A payload as an event of the stream."""
+
+
+class Completion(Answer):
+    """The answer to a chat or to a plain completion."""
+
+    end = b"data: [DONE]\n\n"
 
     def __init__(self, request: bytes, asked: Asked, *, chat: bool) -> None:
         self._chat = chat
@@ -59,7 +88,6 @@ class Answer:
         self._id = ("chatcmpl-" if chat else "cmpl-") + hashlib.sha256(request).hexdigest()[:24]
 
     def body(self) -> bytes:
-        """The answer in one piece."""
         text = "".join(self.pieces)
         said: dict[str, object] = {"message": {"role": "assistant", "content": text}} if self._chat else {"text": text}
         choice = {"index": 0, **said, "finish_reason": "stop"}
@@ -67,21 +95,24 @@ class Answer:
         return _encode({**self._head(name), "choices": [choice], "usage": self._usage()})
 
     def opening(self) -> list[bytes]:
-        """The chunks before the first word."""
         return [self._chunk({"delta": {"role": "assistant", "content": ""}})] if self._chat else []
 
     def word(self, piece: str) -> bytes:
-        """The chunk of one word."""
         return self._chunk({"delta": {"content": piece}} if self._chat else {"text": piece})
 
     def closing(self) -> list[bytes]:
-        """The chunks after the last word, without `[DONE]`."""
         last = self._chunk({"delta": {}} if self._chat else {"text": ""}, "stop")
         return (
             [last, _encode({**self._chunk_head(), "choices": [], "usage": self._usage()})]
             if self._asked.wants_usage
             else [last]
         )
+
+    def failure(self, message: str) -> bytes:
+        return error_body(message, "server_error")
+
+    def frame(self, payload: bytes) -> bytes:
+        return b"data: %b\n\n" % payload
 
     def _chunk(self, said: dict[str, object], finish_reason: str | None = None) -> bytes:
         choice = {"index": 0, **said, "finish_reason": finish_reason}

@@ -10,14 +10,22 @@ from typing import Final, TypeAlias
 import msgspec
 from starlette.types import Receive, Scope, Send
 
-from tests.engines.answers import Answer, Asked, embeddings, error_body
+from tests.engines.answers import Answer, Asked, Completion, embeddings, error_body
 from tests.engines.directives import Directive, read_directive, without_faults
 from tests.engines.exchange import ClientGone, Exchange
+from tests.engines.messages import Message, message_error, token_count
 
 Cut: TypeAlias = Callable[[Scope], None]
 """Closes the connection of a scope although no answer was sent."""
 
 JSON: Final = "application/json"
+MESSAGES: Final = "/v1/messages"
+_COUNT_TOKENS: Final = MESSAGES + "/count_tokens"
+_AT_ONCE: Final[dict[str, Callable[[Asked], bytes]]] = {"/v1/embeddings": embeddings, _COUNT_TOKENS: token_count}
+"""What is answered without words."""
+
+ROUTES: Final = ("/v1/chat/completions", "/v1/completions", MESSAGES, *_AT_ONCE)
+"""The paths that infer."""
 _decode: Final = msgspec.json.Decoder(Asked).decode
 
 
@@ -113,13 +121,12 @@ class ScriptedEngine:
             await self._reset(exchange)
         if directive.status != 200:
             await self._refuse(exchange, call, directive)
-        elif call.path.endswith("/embeddings"):
+        elif call.path in _AT_ONCE:
             call.status = 200
-            await _answer(exchange, 200, embeddings(asked))
+            await _answer(exchange, 200, _AT_ONCE[call.path](asked))
         else:
-            answer = Answer(request, asked, chat=call.path.endswith("/chat/completions"))
             speak = self._stream if asked.streaming else self._say
-            await speak(exchange, call, directive, answer)
+            await speak(exchange, call, directive, _answer_to(call.path, request, asked))
 
     def _directive(self, call: Call) -> Directive:
         directive = read_directive(call.directive)
@@ -137,7 +144,8 @@ class ScriptedEngine:
         call.status = directive.status
         await self._wait_at(exchange, call, directive, 0)
         headers = {} if directive.retry_after is None else {"retry_after": directive.retry_after}
-        await _answer(exchange, directive.status, error_body("as the script says", directive.status), **headers)
+        error = message_error if call.path.startswith(MESSAGES) else error_body
+        await _answer(exchange, directive.status, error("as the script says", directive.status), **headers)
 
     async def _say(self, exchange: Exchange, call: Call, directive: Directive, answer: Answer) -> None:
         """The answer in one piece, after all the time that its words take."""
@@ -155,23 +163,23 @@ class ScriptedEngine:
         await exchange.start(200, "text/event-stream; charset=utf-8")
         with contextlib.suppress(_Cut):
             for chunk in answer.opening():
-                await _send_chunk(exchange, call, chunk)
+                await _send_chunk(exchange, call, answer.frame(chunk))
             for place, piece in enumerate(answer.pieces):
-                await self._stumble(exchange, call, directive, place)
-                await _send_chunk(exchange, call, answer.word(piece))
-            await self._stumble(exchange, call, directive, len(answer.pieces))
+                await self._stumble(exchange, call, directive, answer, place)
+                await _send_chunk(exchange, call, answer.frame(answer.word(piece)))
+            await self._stumble(exchange, call, directive, answer, len(answer.pieces))
             for chunk in answer.closing():
-                await _send_chunk(exchange, call, chunk)
-            await exchange.send(b"data: [DONE]\n\n")
+                await _send_chunk(exchange, call, answer.frame(chunk))
+            await exchange.send(answer.end)
         await exchange.send(b"", last=True)
 
-    async def _stumble(self, exchange: Exchange, call: Call, directive: Directive, place: int) -> None:
+    async def _stumble(self, exchange: Exchange, call: Call, directive: Directive, answer: Answer, place: int) -> None:
         """Whatever the script wants after `place` words of a stream."""
         await self._wait_at(exchange, call, directive, place)
         if directive.break_after == place:
             raise _Broken
         if directive.fail_after == place:
-            await _send_chunk(exchange, call, error_body("as the script says", "server_error"))
+            await _send_chunk(exchange, call, answer.frame(answer.failure("as the script says")))
             raise _Cut
         if directive.end_after == place:
             raise _Cut
@@ -217,8 +225,14 @@ class ScriptedEngine:
         return found
 
 
-async def _send_chunk(exchange: Exchange, call: Call, payload: bytes) -> None:
-    await exchange.send(b"data: %b\n\n" % payload)
+def _answer_to(path: str, request: bytes, asked: Asked) -> Answer:
+    if path == MESSAGES:
+        return Message(request, asked)
+    return Completion(request, asked, chat=path == "/v1/chat/completions")
+
+
+async def _send_chunk(exchange: Exchange, call: Call, frame: bytes) -> None:
+    await exchange.send(frame)
     call.chunks_sent += 1
 
 

@@ -2,7 +2,8 @@
 
     python -m tests.engines.scripted --port 0 --model tiny        prints `engine ready at http://127.0.0.1:PORT/v1`
 
-Beside `/v1/models`, `/v1/chat/completions`, `/v1/completions`, `/v1/embeddings` it tells what happened:
+It speaks OpenAI's chat, completions, embeddings, lists its models, speaks Anthropic's messages. Beside these it tells what
+happened:
 
     GET    /_calls                    every call: directive, state, chunks, hash of its body
     DELETE /_calls                    forget them, close every gate
@@ -28,7 +29,7 @@ from starlette.types import Receive, Scope, Send
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from tests.engines.answers import error_body, model_list
-from tests.engines.engine import JSON, ScriptedEngine
+from tests.engines.engine import JSON, ROUTES, ScriptedEngine
 
 _encode: Final = msgspec.json.Encoder().encode
 _RESET_ON_CLOSE: Final = struct.pack("ii", 1, 0)
@@ -83,10 +84,9 @@ class _Inference:
 def make_app(engine: ScriptedEngine, slots: int | None = None) -> Starlette:
     """The engine as an ASGI application. An answer that is left unfinished is a connection that broke."""
     routes, inference = Routes(engine, slots), _Inference(engine)
-    paths = ("/v1/chat/completions", "/v1/completions", "/v1/embeddings")
     return Starlette(
         routes=[
-            *(Route(path, inference, methods=["POST"]) for path in paths),
+            *(Route(path, inference, methods=["POST"]) for path in ROUTES),
             Route("/v1/models", routes.models),
             Route("/props", routes.props),
             Route("/_calls", routes.calls, methods=["GET", "DELETE"]),

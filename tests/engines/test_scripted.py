@@ -11,8 +11,10 @@ from contextlib import asynccontextmanager
 
 import aiohttp
 import pytest
+from anthropic import AsyncAnthropic, BadRequestError
+from anthropic.types import Message, MessageParam
 from openai import AsyncOpenAI, RateLimitError
-from starlette.types import Message
+from starlette.types import Message as AsgiMessage
 
 from inferpool.core.assembly import assembler_for
 from inferpool.wire.sse import SseParser
@@ -94,6 +96,31 @@ async def test_the_official_client_gets_models_answers_vectors(url: str) -> None
         with pytest.raises(RateLimitError) as refused:
             await client.completions.create(model="tiny", prompt="status 429 retry-after 3")
         assert refused.value.response.headers["retry-after"] == "3"
+
+
+async def test_the_official_client_of_messages_gets_answers_events_counts(url: str) -> None:
+    async with AsyncAnthropic(base_url=url, api_key="none", max_retries=0) as client:
+        whole = await client.messages.create(model="tiny", max_tokens=9, messages=[says("say 3 words")])
+        async with client.messages.stream(model="tiny", max_tokens=9, messages=[says("say 3 words")]) as stream:
+            streamed = await stream.get_final_message()
+        assert text_of(whole) == text_of(streamed) == answer_to("say 3 words")
+        assert (whole.usage, whole.stop_reason) == (streamed.usage, streamed.stop_reason)
+        counted = await client.messages.count_tokens(model="tiny", messages=[says("one two three")])
+        assert counted.input_tokens == 3
+        with pytest.raises(BadRequestError) as refused:
+            await client.messages.create(model="tiny", max_tokens=9, messages=[says("status 400")])
+        assert refused.value.body == {
+            "type": "error",
+            "error": {"type": "invalid_request_error", "message": "as the script says"},
+        }
+
+
+def says(text: str) -> MessageParam:
+    return {"role": "user", "content": text}
+
+
+def text_of(message: Message) -> str:
+    return "".join(block.text for block in message.content if block.type == "text")
 
 
 @pytest.mark.parametrize("route", ["chat/completions", "completions"])
@@ -231,23 +258,23 @@ class Peer:
     """A client of a streamed chat call without any network; it leaves at the event."""
 
     def __init__(self, prompt: str, leaves: asyncio.Event) -> None:
-        self._asked: list[Message] = [
+        self._asked: list[AsgiMessage] = [
             {"type": "http.request", "body": json.dumps(chat(prompt, stream=True)).encode(), "more_body": False}
         ]
         self._leaves = leaves
-        self.got: list[Message] = []
+        self.got: list[AsgiMessage] = []
 
-    async def receive(self) -> Message:
+    async def receive(self) -> AsgiMessage:
         if self._asked:
             return self._asked.pop()
         await self._leaves.wait()
         return {"type": "http.disconnect"}
 
-    async def send(self, message: Message) -> None:
+    async def send(self, message: AsgiMessage) -> None:
         self.got.append(message)
 
 
-async def run_in_memory(engine: ScriptedEngine, prompt: str, leaves: asyncio.Event) -> list[Message]:
+async def run_in_memory(engine: ScriptedEngine, prompt: str, leaves: asyncio.Event) -> list[AsgiMessage]:
     """What the client of one call got."""
     peer = Peer(prompt, leaves)
     scope = {"type": "http", "method": "POST", "path": "/v1/chat/completions", "headers": [], "query_string": b""}

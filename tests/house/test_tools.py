@@ -1,6 +1,7 @@
 """The tools' own configuration: nothing in it may look away."""
 
 import ast
+import json
 import re
 from pathlib import Path
 
@@ -178,6 +179,15 @@ def test_the_locks_pin_every_file_by_its_hash() -> None:
         assert [
             pin for pin in pins if not re.match(r"[\w.-]+==\S+(?: ; [^\n\\]+)? \\\n    --hash=sha256:\w{64}", pin)
         ] == []
+
+
+def test_the_lock_of_node_pins_every_package_by_its_hash_without_a_place() -> None:
+    folder = ROOT / "tests" / "journeys" / "node"
+    wanted = json.loads(text(folder / "package.json"))["dependencies"]
+    packages = json.loads(text(folder / "package-lock.json"))["packages"]
+    locked = {name.removeprefix("node_modules/"): one for name, one in packages.items() if name}
+    assert {name: one["version"] for name, one in locked.items() if name in wanted} == wanted
+    assert [name for name, one in locked.items() if "resolved" in one or not one["integrity"].startswith("sha512-")] == []
 
 
 def test_every_requirement_is_locked() -> None:
