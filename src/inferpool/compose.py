@@ -129,6 +129,7 @@ def server_options(settings: ServeSettings) -> ServerOptions:
         port=settings.port,
         insecure=settings.insecure,
         max_body_bytes=settings.max_body_bytes,
+        body_s=settings.body_s,
         headers_wait_s=settings.headers_wait_s,
         comment_s=settings.comment_s,
         drain_s=settings.drain_s,

@@ -68,6 +68,7 @@ class ServeSettings(msgspec.Struct, frozen=True, kw_only=True):
     database_url: Text | None = None
     """None: SQLite in the user's data folder."""
     max_body_bytes: Count = 32 * 2**20
+    body_s: Seconds = 30.0
     headers_wait_s: Seconds = 15.0
     comment_s: Seconds = 15.0
     drain_s: Pause = 30.0

@@ -13,6 +13,7 @@
     │   │   ├── SessionInactive
     │   │   └── ProtocolUnsupported
     │   ├── MethodNotAllowed       carries the methods that the path takes
+    │   ├── RequestTimeout         the request itself came too slowly
     │   ├── TooLarge
     │   └── UnsupportedMediaType
     ├── Unavailable                not now: carries `retry_after_s`
@@ -48,6 +49,7 @@ class Code(StrEnum):
     SESSION_REPLACED = "session_replaced"
     SESSION_INACTIVE = "session_inactive"
     PROTOCOL_UNSUPPORTED = "protocol_unsupported"
+    REQUEST_TIMEOUT = "request_timeout"
     TOO_LARGE = "too_large"
     UNSUPPORTED_MEDIA_TYPE = "unsupported_media_type"
     RATE_LIMITED = "rate_limited"
@@ -165,6 +167,12 @@ class MethodNotAllowed(RequestError):
     def __init__(self, message: str, allowed: list[str]) -> None:
         super().__init__(message)
         self.allowed = allowed
+
+
+class RequestTimeout(RequestError):
+    """The head of the request, or its body, took too long to come."""
+
+    code = Code.REQUEST_TIMEOUT
 
 
 class TooLarge(RequestError):

@@ -28,6 +28,7 @@ _PHRASES: Final[Mapping[int, str]] = {
     401: "no valid token came along",
     403: "not allowed",
     404: "there is no such thing, or it is not the caller's to see",
+    408: "the body did not come in time",
     409: "the state of the thing forbids it",
     413: "the body is over the limit",
     415: "the body comes in a form that is not taken",
@@ -114,7 +115,7 @@ def _responses(route: Route, doc: Doc, known: Mapping[str, Schema]) -> dict[str,
         if doc.stream and status == 200:
             content = content | _EVENTS if doc.engine else _EVENTS
         told[str(status)] = {"description": "as asked", "content": content}
-    errors = _EVERYWHERE | doc.errors | ({404} if "{" in route.path else set())
+    errors = _EVERYWHERE | doc.errors | ({404} if "{" in route.path else set()) | ({408} if doc.body else set())
     for status in sorted(errors):
         ours = known[repr(ErrorBody)]
         schema: Schema = {"anyOf": [ours, {}]} if doc.engine and status not in _OURS_ALONE else ours

@@ -13,6 +13,8 @@ class ServerOptions(msgspec.Struct, frozen=True, kw_only=True):
     """Without a token too: listen on any address, answer whoever asks."""
     max_body_bytes: int = 32 * 2**20
     """A longer body is answered 413 before it is read."""
+    body_s: float = 30.0
+    """How long a body may take to come, beside the second that it earns with each 8 KiB; later it is answered 408."""
     headers_wait_s: float = 15.0
     """How long a stream withholds its headers for the engine's status."""
     comment_s: float = 15.0

@@ -70,7 +70,7 @@ class Request:
         self.query = http["query_string"]
         self.headers: dict[bytes, bytes] = dict(http["headers"])
         self.params: Params = {}
-        self.endpoint = self.path.removeprefix(_PREFIX) if self.path.startswith(_PREFIX) else ""
+        self.endpoint = endpoint_of(self.path)
         """What the caller asks of an engine; it decides in which dialect errors are told."""
         self.extra: Headers = []
         """Headers of the answer, whatever becomes of the request."""
@@ -158,6 +158,11 @@ class Request:
         headers += [(name.lower().encode(), header_value(value)) for name, value in reply.headers]
         await self.start(reply.status, headers)
         await self.write(body, more=False)
+
+
+def endpoint_of(path: str) -> str:
+    """What a path asks of an engine: what stands below `/v1/`; empty where that is nothing."""
+    return path.removeprefix(_PREFIX) if path.startswith(_PREFIX) else ""
 
 
 def header_value(text: str) -> bytes:

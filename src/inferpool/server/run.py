@@ -14,7 +14,7 @@ from inferpool.core.errors import Forbidden
 from inferpool.dispatch.service import Dispatch
 from inferpool.host.signals import hearing
 from inferpool.server.app import build_app
-from inferpool.server.bounded import BoundedProtocol
+from inferpool.server.bounded import bounded_by
 from inferpool.server.gate import ServerParts
 from inferpool.server.options import ServerOptions
 
@@ -87,7 +87,7 @@ def _url(listener: socket.socket) -> str:
 def _config(dispatch: Dispatch, options: ServerOptions, parts: ServerParts) -> uvicorn.Config:
     return uvicorn.Config(
         build_app(dispatch, options, parts),
-        http=BoundedProtocol,
+        http=bounded_by(options.body_s),
         ws="none",
         lifespan="off",
         log_config=None,

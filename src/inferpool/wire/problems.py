@@ -38,6 +38,7 @@ STATUSES: Final[Mapping[Code, int]] = {
     Code.NOT_FOUND: 404,
     Code.MODEL_NOT_FOUND: 404,
     Code.METHOD_NOT_ALLOWED: 405,
+    Code.REQUEST_TIMEOUT: 408,
     Code.CONFLICT: 409,
     Code.NAME_IN_USE: 409,
     Code.SESSION_REPLACED: 409,
