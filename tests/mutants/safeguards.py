@@ -55,12 +55,12 @@ SAFEGUARDS: Final = (
     ),
     Safeguard(
         "the epoch in the claimer's check",
-        (Edit(_ENQUEUE, "epoch = ? AND server_id = ? AND", "? > 0 AND server_id = ? AND"),),
+        (Edit(_ENQUEUE, "epoch = ?2 AND server_id = ?3 AND", "?2 > 0 AND server_id = ?3 AND"),),
         "tests/store/conformance/test_claim.py::test_a_session_that_moved_claims_nothing",
     ),
     Safeguard(
         "the server in the claimer's check",
-        (Edit(_ENQUEUE, "epoch = ? AND server_id = ? AND", "epoch = ? AND ? <> '' AND"),),
+        (Edit(_ENQUEUE, "epoch = ?2 AND server_id = ?3 AND", "epoch = ?2 AND ?3 <> '' AND"),),
         "tests/store/conformance/test_claim.py::test_a_session_that_moved_claims_nothing",
     ),
     Safeguard(
@@ -83,7 +83,7 @@ SAFEGUARDS: Final = (
     ),
     Safeguard(
         "the look-up of an idempotency key",
-        (Edit(_ENQUEUE, "AND idempotency_keys.created_at > ?", "AND idempotency_keys.created_at < -?"),),
+        (Edit(_ENQUEUE, "idempotency_keys.created_at > ?3 AND", "idempotency_keys.created_at < -?3 AND"),),
         "tests/store/conformance/test_enqueue.py::test_a_repeat_attaches_to_the_same_task",
     ),
     Safeguard(

@@ -9,6 +9,7 @@ from typing import Protocol, TypeAlias, TypeVar
 
 import msgspec
 
+from inferpool.core.clock import Micros
 from inferpool.core.errors import RequestError
 from inferpool.store.statements import Statement
 
@@ -29,15 +30,22 @@ class RowRefused(Exception):
         self.error = error
 
 
+class TransactionLost(Exception):
+    """The transaction was undone by no fault of its rows: another server was first, the connection broke.
+
+    Nothing of it was kept: it is made again.
+    """
+
+
 class Connection(Protocol):
     """One connection with at most one transaction.
 
     Every method raises `RowRefused` for a row that breaks a constraint or cannot be stored at all, `StoreUnavailable`
-    when the database cannot work at the moment.
+    when the database cannot work at the moment, `TransactionLost` where there are other writers.
     """
 
-    async def begin(self) -> None:
-        """Begin a writing transaction."""
+    async def begin(self) -> Micros:
+        """Begin a writing transaction; gives the database's time."""
         ...
 
     async def commit(self) -> None:

@@ -9,7 +9,7 @@ from inferpool.core.task import Answer, Usage
 from inferpool.store.connection import Connection, Row
 from inferpool.store.operations import Complete, Fail, GiveBack, Start, TryAgain
 from inferpool.store.protocol import Settlement, Spoken, Verdict
-from inferpool.store.rows import GIVE_BACK, RETRY, VERDICT
+from inferpool.store.rows import GIVE_BACK, RETRY, VERDICT, Ended
 
 _COMPLETED: Final = Settlement(Verdict.DONE, Status.COMPLETED)
 _FAILED: Final = Settlement(Verdict.DONE, Status.ERROR)
@@ -86,18 +86,19 @@ async def _settled(
 ) -> list[End]:
     """Write the history of those attempts that stand: they are returned. The others are given their verdict."""
     hits = await connection.change(name, history)
-    for one, hit in zip(ends, hits, strict=True):
-        if not hit:
-            one.outcome = await _verdict(connection, one.spoken, same)
+    missed = [one for one, hit in zip(ends, hits, strict=True) if not hit]
+    if missed:
+        rows = [(one.spoken.task_id, one.spoken.attempt) for one in missed]
+        found = {row.task_id: row for row in await connection.read(VERDICT, rows)}
+        for one in missed:
+            one.outcome = _verdict(found.get(one.spoken.task_id), one.spoken, same)
     return [one for one, hit in zip(ends, hits, strict=True) if hit]
 
 
-async def _verdict(connection: Connection, spoken: Spoken, same: Collection[Ending]) -> Settlement:
+def _verdict(end: Ended | None, spoken: Spoken, same: Collection[Ending]) -> Settlement:
     """What is said of an attempt that does not stand. `same`: the endings that make it a repeat."""
-    found = await connection.read(VERDICT, [(spoken.attempt, spoken.task_id)])
-    if not found:
+    if end is None:
         return Settlement(Verdict.UNKNOWN)
-    end = found[0]
     if end.session_id == spoken.session_id and end.ending in same:
         return Settlement(Verdict.REPEAT, end.status)
     return Settlement(Verdict.CANCELLED if end.status is Status.CANCELLED else Verdict.STALE, end.status)

@@ -1,17 +1,16 @@
 """Inserts the new tasks of a batch."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import Final
 
 from inferpool.core.clock import DAY, Micros
 from inferpool.core.errors import Conflict
-from inferpool.core.ids import ServerId, SessionId
 from inferpool.core.lifecycle import Status
-from inferpool.core.task import ClaimFor, NewTask
-from inferpool.store.connection import Connection, Row, Value
+from inferpool.core.task import ClaimFor, IdempotencyKey, NewTask
+from inferpool.store.connection import Connection, Row, TransactionLost, Value
 from inferpool.store.operations import Enqueue
-from inferpool.store.protocol import Enqueued
-from inferpool.store.rows import CLAIMER, FIND_KEY
+from inferpool.store.protocol import Claim, Enqueued
+from inferpool.store.rows import CLAIMER, FIND_KEY, Claimer, StandingKey
 from inferpool.store.statements import json_text
 
 KEY_AGE: Final[Micros] = DAY
@@ -21,41 +20,58 @@ _EMPTY: Final = "{}"
 _UNCLAIMED: Final = ("pending", 0, None, None, None, None, None, None)
 
 
-async def insert(connection: Connection, enqueues: Sequence[Enqueue], now: Micros) -> None:
-    """Insert each task, already claimed where its session still stands; attach those with a standing key."""
-    fresh = [one for one in enqueues if await _is_new(connection, one, now)]
-    claims = {(one.claim.session_id, one.claim.epoch, one.claim.server_id) for one in fresh if one.claim}
-    standing = {key for key in sorted(claims) if await stands(connection, *key)}
-    await connection.write("enqueue", [_parameters(one, standing, now) for one in fresh])
+def claimer(claim: ClaimFor | Claim) -> Claimer:
+    """Which session, under which epoch, at which server wants the work."""
+    return Claimer(claim.session_id, claim.epoch, claim.server_id)
 
 
-async def stands(connection: Connection, session_id: SessionId, epoch: int, server_id: ServerId) -> bool:
-    """Whether the session may be given work by this server; locks it until the transaction's end."""
-    return bool(await connection.read(CLAIMER, [(session_id, epoch, server_id)]))
+async def standing(connection: Connection, claimers: Iterable[Claimer]) -> set[Claimer]:
+    """Those that may be given work; locks their sessions until the transaction's end, in the order of their ids."""
+    rows = sorted({(one.session_id, one.epoch, one.server_id) for one in claimers})
+    return set(await connection.read(CLAIMER, rows)) if rows else set()
 
 
-async def _is_new(connection: Connection, one: Enqueue, now: Micros) -> bool:
-    """Whether the task is to be inserted: its key is kept. Else its outcome is what the key stands for."""
-    task, key = one.task, one.task.idempotency
-    if key is None:
-        return True
-    found = await connection.read(FIND_KEY, [(task.owner, key.key, now - KEY_AGE)])
-    if not found:
-        await connection.write("keep_key", [(task.owner, key.key, key.body_hash, task.id, now)])
-        return True
-    old = found[0]
-    if old.body_hash == key.body_hash:
-        one.outcome = Enqueued(task_id=old.task_id, status=old.status, created=False, attempt=old.attempt)
-    else:
+async def insert(
+    connection: Connection, enqueues: Sequence[Enqueue], claimers: Collection[Claimer], now: Micros
+) -> None:
+    """Insert each task, already claimed where its session is among the claimers; attach those with a standing key."""
+    fresh = await _without_known(connection, enqueues, now)
+    await connection.write("enqueue", [_parameters(one, claimers, now) for one in fresh])
+
+
+async def _without_known(connection: Connection, enqueues: Sequence[Enqueue], now: Micros) -> list[Enqueue]:
+    """The tasks to insert: their keys are kept. Each other's outcome is what its key stands for."""
+    keyed = [(one, one.task.idempotency) for one in enqueues if one.task.idempotency is not None]
+    if not keyed:
+        return list(enqueues)
+    found = await connection.read(FIND_KEY, [(one.task.owner, key.key, now - KEY_AGE) for one, key in keyed])
+    known = {(one.owner, one.key): one for one in found}
+    kept: list[Row] = []
+    old: set[Enqueue] = set()
+    for one, key in keyed:
+        before = known.get((one.task.owner, key.key))
+        if before is not None and before.stands:
+            _attach(one, key, before)
+            old.add(one)
+        else:
+            seen = None if before is None else before.task_id
+            kept.append((one.task.owner, key.key, key.body_hash, one.task.id, now, seen))
+    if not all(await connection.change("keep_key", kept)):
+        raise TransactionLost("another server kept one of the keys meanwhile")
+    return [one for one in enqueues if one not in old]
+
+
+def _attach(one: Enqueue, key: IdempotencyKey, old: StandingKey) -> None:
+    """The outcome of a repeat."""
+    if old.body_hash != key.body_hash:
         one.fault = Conflict("the idempotency key was used before with another body", "Idempotency-Key")
-    return False
+    else:
+        one.outcome = Enqueued(task_id=old.task_id, status=old.status, created=False, attempt=old.attempt)
 
 
-def _parameters(one: Enqueue, standing: set[tuple[SessionId, int, ServerId]], now: Micros) -> Row:
+def _parameters(one: Enqueue, claimers: Collection[Claimer], now: Micros) -> Row:
     """The row to insert; sets the outcome."""
-    claim = one.claim
-    if claim is not None and (claim.session_id, claim.epoch, claim.server_id) not in standing:
-        claim = None
+    claim = one.claim if one.claim is not None and claimer(one.claim) in claimers else None
     task = one.task
     one.outcome = Enqueued(
         task_id=task.id,

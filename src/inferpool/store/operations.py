@@ -6,9 +6,10 @@ from collections.abc import Callable, Coroutine
 from typing import Generic, Protocol, TypeVar
 
 from inferpool.core.errors import RequestError
-from inferpool.core.task import ClaimFor, NewTask
+from inferpool.core.ids import TaskId
+from inferpool.core.task import ClaimedTask, ClaimFor, NewTask
 from inferpool.store.connection import Connection
-from inferpool.store.protocol import Completion, Enqueued, Failure, Retry, Settlement, Spoken
+from inferpool.store.protocol import Cancelled, Claim, Completion, Enqueued, Failure, Retry, Settlement, Spoken
 
 R = TypeVar("R")
 
@@ -76,7 +77,7 @@ class Performs(Protocol):
 class Batch:
     """The operations of one transaction, by the statements that they share; they run in the order of the fields."""
 
-    __slots__ = ("completions", "enqueues", "failures", "retries", "returns", "singles", "starts")
+    __slots__ = ("cancels", "claims", "completions", "enqueues", "failures", "retries", "returns", "singles", "starts")
 
     def __init__(self, operations: list[Waiting]) -> None:
         self.starts: list[Start] = []
@@ -84,7 +85,9 @@ class Batch:
         self.failures: list[Fail] = []
         self.retries: list[TryAgain] = []
         self.returns: list[GiveBack] = []
+        self.cancels: list[Cancel] = []
         self.enqueues: list[Enqueue] = []
+        self.claims: list[Take] = []
         self.singles: list[Performs] = []
         for operation in operations:
             operation.fault = None
@@ -184,6 +187,20 @@ class GiveBack(Operation[Settlement]):
         batch.returns.append(self)
 
 
+class Cancel(Operation[Cancelled]):
+    """A task that nobody wants any more."""
+
+    __slots__ = ("task_id",)
+
+    def __init__(self, task_id: TaskId) -> None:
+        super().__init__((task_id,))
+        self.task_id = task_id
+
+    def join(self, batch: Batch) -> None:
+        """Among the cancels."""
+        batch.cancels.append(self)
+
+
 class Enqueue(Operation[Enqueued]):
     """A new task; with an idempotency key it also marks the key."""
 
@@ -199,6 +216,20 @@ class Enqueue(Operation[Enqueued]):
     def join(self, batch: Batch) -> None:
         """Among the enqueues."""
         batch.enqueues.append(self)
+
+
+class Take(Operation[list[ClaimedTask]]):
+    """A claim for one engine. It has no mark: which tasks it takes is seen inside the transaction."""
+
+    __slots__ = ("wish",)
+
+    def __init__(self, wish: Claim) -> None:
+        super().__init__(())
+        self.wish = wish
+
+    def join(self, batch: Batch) -> None:
+        """Among the claims."""
+        batch.claims.append(self)
 
 
 class Single(Operation[R]):

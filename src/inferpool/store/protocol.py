@@ -14,6 +14,7 @@ from typing import Protocol
 import msgspec
 
 from inferpool.core.clock import Micros
+from inferpool.core.histogram import Flushes
 from inferpool.core.ids import BatchId, ServerId, SessionId, TaskId
 from inferpool.core.lifecycle import Status
 from inferpool.core.llm import Llm, LlmStatus
@@ -275,6 +276,11 @@ class Upkeep(Protocol):
 
 class Store(TaskStore, SessionStore, Upkeep, AccessStore, Protocol):
     """Every change of a row."""
+
+    @property
+    def flushes(self) -> Flushes:
+        """Its transactions so far: how many operations each carried, how long each took."""
+        ...
 
 
 class SessionLoss(msgspec.Struct, frozen=True, kw_only=True):

@@ -13,7 +13,7 @@ from inferpool.core.llm import Llm
 from inferpool.core.session import Session
 from inferpool.core.task import Attempt, PendingTask, StoredTask, TaskRow
 from inferpool.store.access_protocol import AuditFilter
-from inferpool.store.connection import Connection, Row, Value
+from inferpool.store.connection import Connection, Row
 from inferpool.store.migrate import check_release
 from inferpool.store.protocol import TaskFilter
 from inferpool.store.rows import (
@@ -101,14 +101,13 @@ class _AccessReads(_Desks):
 
     async def lapsed_tokens(self, age: Micros) -> list[TokenId]:
         """Those that ceased to let in within the last `age`."""
-        return [one.token_id for one in await self._read(LAPSED_TOKENS, (age, age))]
+        return [one.token_id for one in await self._read(LAPSED_TOKENS, (age,))]
 
     async def audit(self, which: AuditFilter, before: str | None, limit: int) -> list[AuditEntry]:
         """Newest first."""
         start = before or _BEYOND
         given = (which.subject, which.outcome, which.from_us, which.to_us)
-        conditions = [value for condition in given for value in (condition, condition)]
-        return await self._read(AUDIT, (start, start, *conditions, limit))
+        return await self._read(AUDIT, (start, *given, limit))
 
 
 class SqlReader(_AccessReads):
@@ -144,9 +143,10 @@ class SqlReader(_AccessReads):
     async def tasks(self, which: TaskFilter, before: TaskId | None, limit: int) -> list[TaskRow]:
         """Newest first."""
         start = before or _BEYOND
-        scope: Row = (start, start) if which.owner is None else (which.owner, start, which.owner, start)
-        statement = TASKS if which.owner is None else TASKS_OF_OWNER
-        return await self._read(statement, (*scope, *_conditions(which), limit))
+        conditions = (start, limit, *_conditions(which))
+        if which.owner is None:
+            return await self._read(TASKS, conditions)
+        return await self._read(TASKS_OF_OWNER, (*conditions, which.owner))
 
     async def llms(self, after: str | None, limit: int) -> list[Llm]:
         """By name."""
@@ -158,7 +158,7 @@ class SqlReader(_AccessReads):
 
     async def sessions(self, before: SessionId | None, limit: int, subject: str | None = None) -> list[Session]:
         """Newest first; those of one subject, if it is given."""
-        return await self._read(SESSIONS, (before or _BEYOND, subject, subject, limit))
+        return await self._read(SESSIONS, (before or _BEYOND, subject, limit))
 
     async def session(self, session_id: SessionId) -> Session | None:
         """One by its id."""
@@ -184,7 +184,7 @@ class SqlReader(_AccessReads):
 
     async def waiting_lanes(self, lanes: Sequence[str]) -> list[str]:
         """Those of the lanes that hold a ready task."""
-        found = await self._desk().read(WAITING_LANE, [(lane, lane) for lane in lanes])
+        found = await self._desk().read(WAITING_LANE, [(lane,) for lane in lanes])
         return [one.lane for one in found]
 
     async def check(self, release: str) -> None:
@@ -201,8 +201,6 @@ def _first(found: list[T]) -> T | None:
     return found[0] if found else None
 
 
-def _conditions(which: TaskFilter) -> list[Value]:
-    """Each condition's parameter twice: to ask whether it is given, then to compare."""
+def _conditions(which: TaskFilter) -> Row:
     statuses = json_text(which.statuses) if which.statuses else None
-    given = (statuses, which.pool, which.llm, which.agent, which.from_us, which.to_us)
-    return [value for condition in given for value in (condition, condition)]
+    return (statuses, which.pool, which.llm, which.agent, which.from_us, which.to_us)

@@ -34,18 +34,30 @@ class SessionName(msgspec.Struct, frozen=True):
     session_id: SessionId
 
 
-class StandingKey(msgspec.Struct, frozen=True):
-    """What an idempotency key stands for."""
+class Claimer(msgspec.Struct, frozen=True):
+    """A session that may be given work, under which epoch, at which server."""
 
+    session_id: SessionId
+    epoch: int
+    server_id: ServerId
+
+
+class StandingKey(msgspec.Struct, frozen=True):
+    """What an idempotency key names; a task that is gone is like a cancelled one. `stands`: not free again."""
+
+    owner: str
+    key: str
     body_hash: str
     task_id: TaskId
     status: Status
     attempt: int
+    stands: bool
 
 
 class Claimable(msgspec.Struct, frozen=True):
-    """A waiting task as its lane's index lists it."""
+    """A waiting task as its lane's index lists it, found by which of the looks."""
 
+    look: int
     task_id: TaskId
     rank: float
     priority: PriorityClass
@@ -54,6 +66,7 @@ class Claimable(msgspec.Struct, frozen=True):
 class Ended(msgspec.Struct, frozen=True):
     """A row with the end of one of its attempts, if that ended."""
 
+    task_id: TaskId
     status: Status
     session_id: SessionId | None
     ending: Ending | None
@@ -62,6 +75,7 @@ class Ended(msgspec.Struct, frozen=True):
 class StatusOnly(msgspec.Struct, frozen=True):
     """A row's status."""
 
+    task_id: TaskId
     status: Status
 
 
@@ -80,6 +94,7 @@ class LockedSession(msgspec.Struct, frozen=True):
 class LlmOwner(msgspec.Struct, frozen=True):
     """Who publishes an llm; all None for a public one."""
 
+    name: str
     session_id: SessionId | None
     subject: str | None
     active: bool | None
@@ -174,7 +189,7 @@ _TOKEN_JSON: Final = ("llms", "pools")
 NOW: Final = Statement("now", Now)
 APPLIED_MIGRATIONS: Final = Statement("applied_migrations", Applied)
 
-CLAIMER: Final = Statement("claimer", SessionName)
+CLAIMER: Final = Statement("claimer", Claimer)
 FIND_KEY: Final = Statement("find_key", StandingKey)
 CLAIMABLE: Final = Statement("claimable", Claimable)
 CLAIM: Final = Statement("claim", ClaimedTask, json=("headers",))

@@ -1,5 +1,6 @@
 """The life of a session: registering, binding, leaving, its end."""
 
+from collections.abc import Collection
 from typing import NamedTuple
 
 from inferpool.core.access import LOCAL
@@ -8,7 +9,7 @@ from inferpool.core.errors import Forbidden, NameInUse, SessionInactive, Session
 from inferpool.core.ids import ServerId, SessionId
 from inferpool.core.session import HeldAttempt, LlmOffer, Registration
 from inferpool.core.task import HeldTask
-from inferpool.store.connection import Connection, Row
+from inferpool.store.connection import Connection, Row, TransactionLost
 from inferpool.store.protocol import Moved, Registered, SessionLoss
 from inferpool.store.rows import (
     ADOPT,
@@ -19,6 +20,7 @@ from inferpool.store.rows import (
     LOST,
     REVERT,
     SESSION_LOCKED,
+    LlmOwner,
     LockedSession,
 )
 from inferpool.store.statements import json_text
@@ -34,9 +36,10 @@ async def register(connection: Connection, wish: Registration, dead_after: Micro
     before = await _locked(connection, wish.session_id, now - dead_after)
     if before is not None:
         _check_known(before, wish)
-    for llm in wish.llms:
-        await _check_name(connection, llm.name, wish)
-    await _publish(connection, wish, now)
+    owners = await connection.read(LLM_OWNER, [(name,) for name in sorted({llm.name for llm in wish.llms})])
+    for owner in owners:
+        _check_name(owner, wish)
+    await _publish(connection, wish, now, {one.name for one in owners})
     was_dead = before is not None and before.server_id != wish.server_id and not before.alive
     moved = await _revert_unlisted(connection, wish, counts=not was_dead)
     moved += await _adopt_listed(connection, wish, now)
@@ -125,27 +128,28 @@ def _check_known(session: LockedSession, wish: Registration) -> None:
         raise SessionReplaced(f"the session registered already with epoch {session.epoch}", session.epoch)
 
 
-async def _check_name(connection: Connection, name: str, wish: Registration) -> None:
-    """Raises `NameInUse` unless the name is free, the session's own, or that of an ended one of the same subject."""
-    found = await connection.read(LLM_OWNER, [(name,)])
-    if not found or found[0].session_id == wish.session_id:
+def _check_name(owner: LlmOwner, wish: Registration) -> None:
+    """Raises `NameInUse` unless the name is the session's own, or that of an ended one of the same subject."""
+    if owner.session_id == wish.session_id:
         return
-    owner = found[0]
     if owner.session_id is None:
-        raise NameInUse(f"the llm {name!r} is a public one")
+        raise NameInUse(f"the llm {owner.name!r} is a public one")
     if owner.active:
-        raise NameInUse(f"the llm {name!r} is published by another session")
+        raise NameInUse(f"the llm {owner.name!r} is published by another session")
     if owner.subject != wish.subject:
-        raise NameInUse(f"the llm {name!r} belongs to another subject")
+        raise NameInUse(f"the llm {owner.name!r} belongs to another subject")
 
 
-async def _publish(connection: Connection, wish: Registration, now: Micros) -> None:
+async def _publish(connection: Connection, wish: Registration, now: Micros, known: Collection[str]) -> None:
+    """Write the session with its llms; those whose names were known are taken over."""
     labels = json_text(wish.labels)
     worker = (wish.subject, wish.worker_name, wish.worker_version, labels, now, now, now, wish.secret_hash)
-    await connection.write("put_session", [(wish.session_id, wish.epoch, wish.server_id, *worker)])
+    first = await connection.change("put_session", [(wish.session_id, wish.epoch, wish.server_id, *worker)])
     listed = json_text([llm.name for llm in wish.llms])
     await connection.write("retire_llms", [(now, wish.session_id, listed)])
-    await connection.write("put_llm", [_llm(wish.session_id, llm, now) for llm in wish.llms])
+    rows = [(*_llm(wish.session_id, llm, now), llm.name if llm.name in known else None) for llm in wish.llms]
+    if not all(first + await connection.change("put_llm", rows)):
+        raise TransactionLost("another server registered the session, or one of its names, meanwhile")
 
 
 def _llm(session_id: SessionId, llm: LlmOffer, now: Micros) -> Row:
@@ -188,7 +192,7 @@ async def _revert_unlisted(connection: Connection, wish: Registration, *, counts
 async def _adopt_listed(connection: Connection, wish: Registration, now: Micros) -> list[Moved]:
     """What the session lost, still has, and nobody claimed since is its own again."""
     lost = await connection.read(LOST, [(wish.session_id,)])
-    keys = [(now, now, one.task_id, one.attempt, wish.session_id) for one in lost]
+    keys = [(now, one.task_id, one.attempt, wish.session_id) for one in lost]
     adopted = await connection.read(ADOPT, keys)
     await connection.write("unwrite_attempt", [(one.task_id, one.attempt) for one in adopted])
     return adopted

@@ -7,14 +7,15 @@ from typing import TypeVar
 
 from inferpool.core.access import AuditEntry, NewToken, Token
 from inferpool.core.clock import Micros
+from inferpool.core.histogram import Flushes
 from inferpool.core.ids import ServerId, SessionId, TaskId, TokenId
 from inferpool.core.llm import LlmStatus
 from inferpool.core.session import Registration
 from inferpool.core.task import ClaimedTask, ClaimFor, HeldTask, NewTask
-from inferpool.store import claims, sweeps, tasks, tokens
 from inferpool.store import sessions as session_verbs
+from inferpool.store import sweeps, tasks, tokens
 from inferpool.store.connection import Connection, Row
-from inferpool.store.operations import Complete, Enqueue, Fail, GiveBack, Single, Start, TryAgain
+from inferpool.store.operations import Cancel, Complete, Enqueue, Fail, GiveBack, Single, Start, Take, TryAgain
 from inferpool.store.protocol import (
     Cancelled,
     Claim,
@@ -40,13 +41,18 @@ class _TaskVerbs:
         self._writer = writer
         self._dead_after = dead_after
 
+    @property
+    def flushes(self) -> Flushes:
+        """See `protocol.Store`."""
+        return self._writer.flushes
+
     def enqueue(self, task: NewTask, claim: ClaimFor | None) -> asyncio.Future[Enqueued]:
         """See `protocol.Store`."""
         return self._writer.submit(Enqueue(task, claim))
 
     def claim(self, claim: Claim) -> asyncio.Future[list[ClaimedTask]]:
         """See `protocol.Store`."""
-        return self._writer.submit(Single(partial(claims.claim, wish=claim), alone=False))
+        return self._writer.submit(Take(claim))
 
     def start(self, spoken: Spoken) -> None:
         """See `protocol.Store`."""
@@ -70,7 +76,7 @@ class _TaskVerbs:
 
     def cancel(self, task_id: TaskId) -> asyncio.Future[Cancelled]:
         """See `protocol.Store`."""
-        return self._writer.submit(Single(partial(tasks.cancel, task_id=task_id), (task_id,), alone=False))
+        return self._writer.submit(Cancel(task_id))
 
     async def replay(self, task_id: TaskId, rank: float, expires_in: Micros) -> Moved:
         """See `protocol.Store`."""

@@ -9,9 +9,10 @@ from urllib.parse import quote
 
 import msgspec
 
-from inferpool.core.clock import Clock
+from inferpool.core.clock import Clock, Micros
 from inferpool.core.errors import Conflict, InvalidRequest, RequestError, StoreUnavailable
 from inferpool.store.connection import Row, RowRefused
+from inferpool.store.rows import NOW
 from inferpool.store.statements import Statement, load_statements
 
 T = TypeVar("T", bound=msgspec.Struct)
@@ -41,10 +42,11 @@ class SqliteConnection:
         self._cursor = driver.cursor()
         self._texts = load_statements("sqlite")
 
-    async def begin(self) -> None:
+    async def begin(self) -> Micros:
         """Begin a writing transaction; one that a fault left open is undone before."""
         await self.rollback()
         await self.write("begin", [()])
+        return (await self.read(NOW, [()]))[0].now
 
     async def commit(self) -> None:
         """Write the log, wait until the disk has it."""

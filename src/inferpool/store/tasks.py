@@ -1,10 +1,13 @@
 """What callers, owners, operators do to one task."""
 
+from collections.abc import Sequence
+
 from inferpool.core.clock import Micros
 from inferpool.core.errors import Conflict, NotFound
 from inferpool.core.ids import TaskId
 from inferpool.core.lifecycle import Status
 from inferpool.store.connection import Connection
+from inferpool.store.operations import Cancel
 from inferpool.store.protocol import Cancelled, Moved
 from inferpool.store.rows import CANCEL_LOOK, NOW, REPLAY, STATUS_OF
 
@@ -14,18 +17,18 @@ async def now_us(connection: Connection) -> Micros:
     return (await connection.read(NOW, [()]))[0].now
 
 
-async def cancel(connection: Connection, task_id: TaskId) -> Cancelled:
-    """Cancel the task unless it has ended."""
-    looked = await connection.read(CANCEL_LOOK, [(task_id,)])
-    if not looked:
-        return Cancelled(await _status(connection, task_id), None)
-    moved = looked[0]
-    now = await now_us(connection)
-    if moved.session_id is not None:
-        history = (now, "cancelled", None, None, None, task_id, moved.attempt, moved.session_id)
-        await connection.write("end_attempt", [history])
-    await connection.write("cancel", [(now, task_id)])
-    return Cancelled(Status.CANCELLED, moved)
+async def cancel(connection: Connection, cancels: Sequence[Cancel], now: Micros) -> None:
+    """Cancel the tasks that have not ended."""
+    looked = {one.task_id: one for one in await connection.read(CANCEL_LOOK, [(one.task_id,) for one in cancels])}
+    held = [one for one in looked.values() if one.session_id is not None]
+    history = [(now, "cancelled", None, None, None, one.task_id, one.attempt, one.session_id) for one in held]
+    await connection.write("end_attempt", history)
+    await connection.write("cancel", [(now, task_id) for task_id in looked])
+    missed = [(one.task_id,) for one in cancels if one.task_id not in looked]
+    stands = {one.task_id: one.status for one in await connection.read(STATUS_OF, missed)}
+    for one in cancels:
+        moved = looked.get(one.task_id)
+        one.outcome = Cancelled(stands.get(one.task_id) if moved is None else Status.CANCELLED, moved)
 
 
 async def replay(connection: Connection, task_id: TaskId, rank: float, expires_in: Micros) -> Moved:

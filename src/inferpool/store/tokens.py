@@ -31,7 +31,7 @@ async def revoke(connection: Connection, token_id: TokenId) -> Token:
 
 async def use(connection: Connection, used: Sequence[tuple[TokenId, Micros]]) -> None:
     """Note when tokens let in."""
-    await connection.write("use_token", [(day, token_id, day) for token_id, day in used])
+    await connection.write("use_token", [(day, token_id) for token_id, day in used])
 
 
 async def write_audit(connection: Connection, entries: Sequence[AuditEntry]) -> None:

@@ -1,14 +1,16 @@
 """One transaction of the writer: a batch's statements, its commit, its bisection around a bad row."""
 
 import contextlib
+from collections.abc import Iterator
 from typing import Final
 
 from inferpool.core import failpoints
+from inferpool.core.clock import Micros
 from inferpool.core.errors import StoreUnavailable
-from inferpool.store import endings, enqueue
+from inferpool.store import claims, endings, enqueue, tasks
 from inferpool.store.connection import Connection, RowRefused
 from inferpool.store.operations import Batch, Waiting
-from inferpool.store.tasks import now_us
+from inferpool.store.rows import Claimer
 
 _PASSING: Final = contextlib.suppress(StoreUnavailable)
 
@@ -49,14 +51,32 @@ async def _undo(connection: Connection) -> None:
 
 
 async def _transact(connection: Connection, batch: Batch) -> None:
-    await connection.begin()
-    await _run(connection, batch)
+    now = await connection.begin()
+    await _run(connection, batch, now)
     _reach(batch, "before")
     await connection.commit()
 
 
-async def _run(connection: Connection, batch: Batch) -> None:
-    now = await now_us(connection)
+async def _run(connection: Connection, batch: Batch, now: Micros) -> None:
+    # Sessions are locked before tasks, by every transaction that locks both.
+    claimers = await enqueue.standing(connection, _claimers(batch))
+    await _end(connection, batch, now)
+    if batch.enqueues:
+        await enqueue.insert(connection, batch.enqueues, claimers, now)
+    if batch.claims:
+        await claims.claim(connection, batch.claims, claimers, now)
+    for single in batch.singles:
+        await single.perform(connection)
+
+
+def _claimers(batch: Batch) -> Iterator[Claimer]:
+    """The sessions that a batch wants to give work to."""
+    yield from (enqueue.claimer(one.claim) for one in batch.enqueues if one.claim is not None)
+    yield from (enqueue.claimer(one.wish) for one in batch.claims)
+
+
+async def _end(connection: Connection, batch: Batch, now: Micros) -> None:
+    """What begins to run, then what ends."""
     if batch.starts:
         await endings.start(connection, batch.starts, now)
     if batch.completions:
@@ -67,10 +87,8 @@ async def _run(connection: Connection, batch: Batch) -> None:
         await endings.retry(connection, batch.retries, now)
     if batch.returns:
         await endings.give_back(connection, batch.returns, now)
-    if batch.enqueues:
-        await enqueue.insert(connection, batch.enqueues, now)
-    for single in batch.singles:
-        await single.perform(connection)
+    if batch.cancels:
+        await tasks.cancel(connection, batch.cancels, now)
 
 
 def _reach(batch: Batch, side: str) -> None:

@@ -6,6 +6,7 @@ from functools import partial
 from typing import Final, TypeVar
 
 from inferpool.core.errors import StoreUnavailable
+from inferpool.core.histogram import Flushes
 from inferpool.store.connection import Connection
 from inferpool.store.operations import Operation, Start, Waiting
 from inferpool.store.runners import Runner
@@ -37,6 +38,7 @@ class Writer:
         self._bytes = 0
         self._work = asyncio.Event()
         self._closing = False
+        self.flushes = Flushes()
         self._task = self._loop.create_task(self._write(), name="store writer")
 
     def submit(self, operation: Operation[R]) -> "asyncio.Future[R]":
@@ -100,7 +102,10 @@ class Writer:
             quiet = quiet + 1 if len(self._waiting) == known else 0
 
     async def _flush(self, operations: list[Waiting]) -> None:
+        began = self._loop.time()
         await self._runner.run(partial(commit, self._connection, operations))
+        self.flushes.operations.observe(len(operations))
+        self.flushes.seconds.observe(self._loop.time() - began)
         for operation in operations:
             operation.settle()
 

@@ -1,13 +1,14 @@
 -- Claims: the server takes waiting tasks for one of its sessions.
 
 -- name: claimable
--- The first ready tasks of a lane in its order, for the endpoints that the llm has (a JSON array; NULL: any).
-SELECT id, rank, priority
+-- Lock: the tasks' rows. The first ready tasks of a lane in its order, for the endpoints that the llm has (a JSON array;
+-- NULL: any).
+SELECT ?1, id, rank, priority
 FROM tasks
-WHERE lane = ? AND status = 'pending' AND ready = 1
-    AND (? IS NULL OR endpoint IN (SELECT value FROM json_each(?)))
+WHERE lane = ?2 AND status = 'pending' AND ready = 1
+    AND (?3 IS NULL OR endpoint IN (SELECT value FROM json_each(?3)))
 ORDER BY rank, id
-LIMIT ?
+LIMIT ?4
 
 -- name: claim
 -- A compare-and-swap a task: of two claimers exactly one wins. Invariant: after `claimer` in the same transaction.

@@ -92,7 +92,7 @@ RETURNING id, status, attempt, lane, owner, priority, rank, size, ready, ?
 
 -- name: verdict
 -- Why an ending found nothing to end: the row, and how the attempt ended if it did.
-SELECT tasks.status, attempts.session_id, attempts.ending
+SELECT tasks.id, tasks.status, attempts.session_id, attempts.ending
 FROM tasks
-LEFT JOIN attempts ON attempts.task_id = tasks.id AND attempts.attempt = ?
-WHERE tasks.id = ?
+LEFT JOIN attempts ON attempts.task_id = tasks.id AND attempts.attempt = ?2
+WHERE tasks.id = ?1

@@ -1,28 +1,29 @@
 -- Enqueue: the row is durable before any dispatch.
 
 -- name: claimer
--- Lock: the session's row, once a session and batch. Whether a row may be inserted already claimed for it: active, not
--- leaving, at this epoch, at this server.
-SELECT id
+-- Lock: the session's row, once a session and batch. Whether it may be given work: active, not leaving, at this epoch, at
+-- this server.
+SELECT ?1, ?2, ?3
 FROM sessions
-WHERE id = ? AND epoch = ? AND server_id = ? AND active = 1 AND leaving = 0
+WHERE id = ?1 AND epoch = ?2 AND server_id = ?3 AND active = 1 AND leaving = 0
 
 -- name: find_key
 -- A key stands while its task is neither gone nor ended without an answer, for 24 hours at most.
-SELECT idempotency_keys.body_hash, tasks.id, tasks.status, tasks.attempt
+SELECT
+    idempotency_keys.owner, idempotency_keys.idempotency_key, idempotency_keys.body_hash, idempotency_keys.task_id,
+    coalesce(tasks.status, 'cancelled'), coalesce(tasks.attempt, 0),
+    idempotency_keys.created_at > ?3 AND coalesce(tasks.status, 'cancelled') NOT IN ('error', 'cancelled')
 FROM idempotency_keys
-JOIN tasks ON tasks.id = idempotency_keys.task_id
-WHERE idempotency_keys.owner = ?
-    AND idempotency_keys.idempotency_key = ?
-    AND idempotency_keys.created_at > ?
-    AND tasks.status NOT IN ('error', 'cancelled')
+LEFT JOIN tasks ON tasks.id = idempotency_keys.task_id
+WHERE idempotency_keys.owner = ?1 AND idempotency_keys.idempotency_key = ?2
 
 -- name: keep_key
--- Invariant: only after `find_key` found nothing that stands, in the same transaction.
+-- A compare-and-swap on the task that `find_key` saw it name, in the same transaction (NULL: there was no such key).
 INSERT INTO idempotency_keys (owner, idempotency_key, body_hash, task_id, created_at)
-VALUES (?, ?, ?, ?, ?)
+VALUES (?1, ?2, ?3, ?4, ?5)
 ON CONFLICT (owner, idempotency_key) DO UPDATE
 SET body_hash = excluded.body_hash, task_id = excluded.task_id, created_at = excluded.created_at
+WHERE idempotency_keys.task_id = ?6
 
 -- name: enqueue
 -- Pending, or claimed as attempt 1 for a session that `claimer` found.

@@ -41,32 +41,32 @@ WHERE id = ? AND status = 'pending'
 -- Newest first, among the 10 000 before the cursor.
 SELECT *
 FROM task_rows
-WHERE id < ?
-    AND id > coalesce((SELECT id FROM tasks WHERE id < ? ORDER BY id DESC LIMIT 1 OFFSET 10000), '')
-    AND (? IS NULL OR status IN (SELECT value FROM json_each(?)))
-    AND (? IS NULL OR pool_name = ?)
-    AND (? IS NULL OR llm_name = ?)
-    AND (? IS NULL OR agent = ?)
-    AND (? IS NULL OR created_at >= ?)
-    AND (? IS NULL OR created_at < ?)
+WHERE id < ?1
+    AND id > coalesce((SELECT id FROM tasks WHERE id < ?1 ORDER BY id DESC LIMIT 1 OFFSET 10000), '')
+    AND (?3 IS NULL OR status IN (SELECT value FROM json_each(?3)))
+    AND (?4 IS NULL OR pool_name = ?4)
+    AND (?5 IS NULL OR llm_name = ?5)
+    AND (?6 IS NULL OR agent = ?6)
+    AND (?7 IS NULL OR created_at >= ?7)
+    AND (?8 IS NULL OR created_at < ?8)
 ORDER BY id DESC
-LIMIT ?
+LIMIT ?2
 
 -- name: tasks_of_owner
 -- Newest first, among the owner's 10 000 before the cursor.
 SELECT *
 FROM task_rows
-WHERE owner = ?
-    AND id < ?
-    AND id > coalesce((SELECT id FROM tasks WHERE owner = ? AND id < ? ORDER BY id DESC LIMIT 1 OFFSET 10000), '')
-    AND (? IS NULL OR status IN (SELECT value FROM json_each(?)))
-    AND (? IS NULL OR pool_name = ?)
-    AND (? IS NULL OR llm_name = ?)
-    AND (? IS NULL OR agent = ?)
-    AND (? IS NULL OR created_at >= ?)
-    AND (? IS NULL OR created_at < ?)
+WHERE owner = ?9
+    AND id < ?1
+    AND id > coalesce((SELECT id FROM tasks WHERE owner = ?9 AND id < ?1 ORDER BY id DESC LIMIT 1 OFFSET 10000), '')
+    AND (?3 IS NULL OR status IN (SELECT value FROM json_each(?3)))
+    AND (?4 IS NULL OR pool_name = ?4)
+    AND (?5 IS NULL OR llm_name = ?5)
+    AND (?6 IS NULL OR agent = ?6)
+    AND (?7 IS NULL OR created_at >= ?7)
+    AND (?8 IS NULL OR created_at < ?8)
 ORDER BY id DESC
-LIMIT ?
+LIMIT ?2
 
 -- name: llms
 SELECT
@@ -87,9 +87,9 @@ SELECT
     id, epoch, active, leaving, server_id, subject, worker_name, worker_version, labels, created_at, registered_at,
     seen_at, inactive_at
 FROM sessions
-WHERE id < ? AND (? IS NULL OR subject = ?)
+WHERE id < ?1 AND (?2 IS NULL OR subject = ?2)
 ORDER BY id DESC
-LIMIT ?
+LIMIT ?3
 
 -- name: session
 SELECT
@@ -126,5 +126,5 @@ WHERE id = (
 
 -- name: waiting_lane
 -- One probe of the order's index.
-SELECT ?
-WHERE EXISTS (SELECT 1 FROM tasks WHERE lane = ? AND status = 'pending' AND ready = 1)
+SELECT ?1
+WHERE EXISTS (SELECT 1 FROM tasks WHERE lane = ?1 AND status = 'pending' AND ready = 1)

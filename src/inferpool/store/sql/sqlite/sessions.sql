@@ -10,13 +10,14 @@ WHERE id = ?
 
 -- name: llm_owner
 -- Lock: the llm's row with its session's.
-SELECT llms.session_id, sessions.subject, sessions.active
+SELECT llms.name, llms.session_id, sessions.subject, sessions.active
 FROM llms
 LEFT JOIN sessions ON sessions.id = llms.session_id
 WHERE llms.name = ?
 
 -- name: put_session
--- Invariant: after `session_locked` in the same transaction, with a higher epoch. Registering ends a leave.
+-- Invariant: after `session_locked` in the same transaction. A compare-and-swap on the epoch: it rises. Registering ends
+-- a leave.
 INSERT INTO sessions (
     id, epoch, active, leaving, server_id, subject, worker_name, worker_version, labels,
     created_at, registered_at, seen_at, inactive_at, secret_hash
@@ -26,6 +27,7 @@ ON CONFLICT (id) DO UPDATE
 SET epoch = excluded.epoch, active = 1, leaving = 0, server_id = excluded.server_id, subject = excluded.subject,
     worker_name = excluded.worker_name, worker_version = excluded.worker_version, labels = excluded.labels,
     registered_at = excluded.registered_at, seen_at = excluded.seen_at, inactive_at = NULL
+WHERE sessions.epoch < excluded.epoch
 
 -- name: retire_llms
 -- The session's own names that it lists no more (a JSON array of those that it does). They stay known, so that calls which
@@ -35,15 +37,17 @@ SET status = 'inactive', updated_at = ?
 WHERE session_id = ? AND status <> 'inactive' AND name NOT IN (SELECT value FROM json_each(?))
 
 -- name: put_llm
--- Invariant: after `llm_owner` in the same transaction, unless another holds the name.
+-- Invariant: after `llm_owner` in the same transaction, unless another holds the name. Only a name that was known then (it
+-- is given again, else NULL) is taken over.
 INSERT INTO llms (
     name, session_id, kind, model, type, tier, pool_name, engine, slots, status, endpoints, extra, created_at, updated_at
 )
-VALUES (?, ?, 'virtual', ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+VALUES (?1, ?2, 'virtual', ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)
 ON CONFLICT (name) DO UPDATE
 SET session_id = excluded.session_id, model = excluded.model, type = excluded.type, tier = excluded.tier,
     pool_name = excluded.pool_name, engine = excluded.engine, slots = excluded.slots, status = excluded.status,
     endpoints = excluded.endpoints, extra = excluded.extra, updated_at = excluded.updated_at
+WHERE llms.name = ?14
 
 -- name: llms_of_session
 SELECT
@@ -104,13 +108,13 @@ RETURNING id, status, attempt, lane, owner, priority, rank, size, ready, ?
 -- A compare-and-swap: the session that lost this attempt is back with it, and nobody claimed it since. Takes the
 -- counted try back.
 UPDATE tasks
-SET status = 'claimed', claimed_by = lost_by, lost_by = NULL, claimed_at = ?, deadline = ? + run_limit,
+SET status = 'claimed', claimed_by = lost_by, lost_by = NULL, claimed_at = ?1, deadline = ?1 + run_limit,
     tries = tries - (
         SELECT attempts.counted
         FROM attempts
         WHERE attempts.task_id = tasks.id AND attempts.attempt = tasks.attempt
     )
-WHERE id = ? AND status = 'pending' AND attempt = ? AND lost_by = ?
+WHERE id = ?2 AND status = 'pending' AND attempt = ?3 AND lost_by = ?4
 RETURNING id, status, attempt, lane, owner, priority, rank, size, ready, NULL
 
 -- name: unwrite_attempt

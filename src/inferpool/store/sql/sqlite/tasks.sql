@@ -13,7 +13,7 @@ SET status = 'cancelled', ready = 1, claimed_by = NULL, deadline = NULL, lost_by
 WHERE id = ? AND status IN ('pending', 'claimed', 'running')
 
 -- name: status_of
-SELECT status
+SELECT id, status
 FROM tasks
 WHERE id = ?
 

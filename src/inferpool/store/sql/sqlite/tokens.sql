@@ -15,8 +15,8 @@ RETURNING id, subject, role, llms, pools, created_at, expires_at, revoked_at, la
 -- name: use_token
 -- A day never falls.
 UPDATE tokens
-SET last_used = ?
-WHERE id = ? AND (last_used IS NULL OR last_used < ?)
+SET last_used = ?1
+WHERE id = ?2 AND (last_used IS NULL OR last_used < ?1)
 
 -- name: tokens
 SELECT id, subject, role, llms, pools, created_at, expires_at, revoked_at, last_used
@@ -46,11 +46,11 @@ LIMIT 1
 -- Those that ceased to let in within the given time.
 SELECT id
 FROM tokens
-WHERE revoked_at >= now_us() - ?
+WHERE revoked_at >= now_us() - ?1
 UNION
 SELECT id
 FROM tokens
-WHERE expires_at BETWEEN now_us() - ? AND now_us()
+WHERE expires_at BETWEEN now_us() - ?1 AND now_us()
 
 -- name: write_audit
 INSERT INTO audit (id, at, subject, token_id, action, resource, address, outcome, count)
@@ -61,14 +61,14 @@ ON CONFLICT (id) DO NOTHING
 -- Newest first, among the 10 000 before the cursor.
 SELECT id, at, subject, token_id, action, resource, address, outcome, count
 FROM audit
-WHERE id < ?
-    AND id > coalesce((SELECT id FROM audit WHERE id < ? ORDER BY id DESC LIMIT 1 OFFSET 10000), '')
-    AND (? IS NULL OR subject = ?)
-    AND (? IS NULL OR outcome = ?)
-    AND (? IS NULL OR at >= ?)
-    AND (? IS NULL OR at < ?)
+WHERE id < ?1
+    AND id > coalesce((SELECT id FROM audit WHERE id < ?1 ORDER BY id DESC LIMIT 1 OFFSET 10000), '')
+    AND (?2 IS NULL OR subject = ?2)
+    AND (?3 IS NULL OR outcome = ?3)
+    AND (?4 IS NULL OR at >= ?4)
+    AND (?5 IS NULL OR at < ?5)
 ORDER BY id DESC
-LIMIT ?
+LIMIT ?6
 
 -- name: delete_audit
 DELETE FROM audit
