@@ -12,12 +12,12 @@ import uuid_utils
 from starlette.applications import Starlette
 
 from inferpool.core.ids import ServerId
+from inferpool.core.task import TaskFilter
 from inferpool.dispatch.options import DispatchOptions
 from inferpool.dispatch.service import Dispatch, Parts
 from inferpool.server.app import build_app
 from inferpool.server.gate import ServerParts
 from inferpool.server.options import ServerOptions
-from inferpool.store.protocol import TaskFilter
 from tests.store.stores import SettableClock, opened_sqlite
 
 HOST = {"host": "127.0.0.1:8010"}
@@ -119,7 +119,9 @@ class Exchange:
         headers, status = message["headers"], message["status"]
         assert isinstance(headers, list)
         assert isinstance(status, int)
-        return status, {name.decode(): value.decode() for name, value in headers}
+        told = {name.decode(): value.decode() for name, value in headers}
+        assert len(told) == len(headers), f"a header stands twice in {headers}"
+        return status, told
 
     async def part(self) -> bytes:
         """The next part of the body; empty at its end."""

@@ -6,7 +6,7 @@ import pytest
 from inferpool.core import errors
 from inferpool.core.errors import Code, InferpoolError
 from inferpool.core.ids import TaskId
-from inferpool.wire.problems import RETRY_HEADER, STATUSES, TASK_HEADER, malformed, problem_of, type_of
+from inferpool.wire.problems import RETRY_HEADER, STATUSES, malformed, problem_of, type_of
 
 TASK = TaskId("0198a0f0-0000-7000-8000-000000000001")
 
@@ -88,12 +88,12 @@ def test_a_wrong_method_is_told_the_right_ones() -> None:
     "error", [errors.WaitTimeout("later", TASK), errors.TaskFailed(Code.WORKER_LOST, "lost", TASK)]
 )
 def test_with_a_task_behind_it_a_client_does_not_ask_again(error: InferpoolError) -> None:
-    assert problem_of(error).headers == [(TASK_HEADER, TASK), (RETRY_HEADER, "false")]
+    assert problem_of(error).headers == [(RETRY_HEADER, "false")]
 
 
-def test_any_error_after_the_task_was_made_names_it() -> None:
+def test_any_error_after_the_task_was_made_says_that_asking_again_would_make_another() -> None:
     problem = problem_of(errors.ShuttingDown("bye"), TASK)
-    assert problem.headers == [(TASK_HEADER, TASK), ("Retry-After", "1"), (RETRY_HEADER, "false")]
+    assert problem.headers == [("Retry-After", "1"), (RETRY_HEADER, "false")]
 
 
 def test_a_conflict_is_not_retried_but_a_name_in_use_may_be() -> None:

@@ -27,7 +27,6 @@ from inferpool.core.ids import TaskId
 from inferpool.wire.dialects import Dialect
 from inferpool.wire.sse import data_frame
 
-TASK_HEADER: Final = "Inferpool-Task-Id"
 RETRY_HEADER: Final = "x-should-retry"
 """`false` overrides the official clients' own rule, which runs a failed call three times."""
 
@@ -125,15 +124,14 @@ _encode = msgspec.json.Encoder().encode
 
 def problem_of(error: InferpoolError, task_id: TaskId | None = None, dialect: Dialect = Dialect.OPENAI) -> Problem:
     """The answer that tells `error`; `task_id` is the durable task that the failed call left behind, if any."""
-    known = error.task_id if isinstance(error, WaitTimeout | TaskFailed) else task_id
-    headers: list[tuple[str, str]] = [] if known is None else [(TASK_HEADER, known)]
+    headers: list[tuple[str, str]] = []
     if isinstance(error, Unavailable):
         headers.append(("Retry-After", str(max(1, math.ceil(error.retry_after_s)))))
     if isinstance(error, Unauthenticated):
         headers.append(("WWW-Authenticate", "Bearer"))
     if isinstance(error, MethodNotAllowed):
         headers.append(("Allow", ", ".join(error.allowed)))
-    if known is not None or error.code is Code.CONFLICT:
+    if task_id is not None or isinstance(error, WaitTimeout | TaskFailed) or error.code is Code.CONFLICT:
         # With a task behind it, asking again would make a second one; a conflict stays one.
         headers.append((RETRY_HEADER, "false"))
     return Problem(STATUSES[error.code], error_body(error, dialect), headers)
