@@ -62,8 +62,7 @@ async def test_a_pool_that_only_waits_is_one_too(rig: Rig) -> None:
     worker = await bound_worker(rig, "m")
     assert (await rig.call("DELETE", worker.path, {**HOST, **worker.headers})).status == 204
     await rig.post(TASKS, {"request": chat_body()})
-    rig.dispatch.catalog._llms.clear()
-    rig.dispatch.catalog._reindex()
+    rig.dispatch.catalog._published.remove("m")
     [pool] = listed((await rig.call("GET", POOLS)).json["data"])
     assert (pool["name"], pool["members"], pool["pending"]) == ("m", [], 1)
 

@@ -7,13 +7,15 @@ from typing import Final
 import msgspec
 
 from inferpool.core.access import NO_LIMITS, Limits
-from inferpool.core.clock import Micros
+from inferpool.core.clock import Clock, Micros
 from inferpool.core.errors import InvalidRequest, ModelNotFound, NotFound
 from inferpool.core.ids import SessionId
 from inferpool.core.lanes import llm_lane, pool_lane, tier_lane
 from inferpool.core.llm import NAME_LIMIT, Llm, LlmStatus
 from inferpool.core.task import QueueMode, Routing
 from inferpool.dispatch.live import LiveSession, lanes_of
+from inferpool.dispatch.published import Published
+from inferpool.dispatch.serving import Serving
 from inferpool.store.protocol import StoreReader
 
 _TIER: Final = "tier:"
@@ -31,59 +33,69 @@ class ModelEntry(msgspec.Struct, frozen=True):
 
 
 class Catalog:
-    """The names of the store's llms, the live sessions behind them."""
+    """What every answer about llms, pools, models tells, and every call is judged by: one memory, so that they agree.
 
-    def __init__(self) -> None:
+    What an answer shows as active can be called by then.
+    """
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._published = Published()
+        self._serving = Serving()
         self.sessions: dict[SessionId, LiveSession] = {}
         """Sessions registered here, until their leave or loss."""
-        self._llms: dict[str, Llm] = {}
-        self._pools: dict[str, dict[str, Llm]] = {}
-        self._known: set[str] = set()
-        self._serving: dict[str, list[tuple[LiveSession, Llm]]] = {}
 
     async def recall(self, reader: StoreReader) -> None:
-        """Read the names back: at a start, or when a sweep deleted some."""
-        llms: list[Llm] = []
-        while page := await reader.llms(llms[-1].name if llms else None, _PAGE):
-            llms.extend(page)
-        self._llms = {llm.name: llm for llm in llms}
-        self._known.update(lane for lane, _ in await reader.clocks())
-        self._reindex()
+        """Read the names back: at a start, or when a sweep deleted some.
+
+        What changed here while the rows were read is newer than they are. Of sessions that live here the rows tell nothing new.
+        """
+        before = dict(self._published.by_name)
+        rows: list[Llm] = []
+        while page := await reader.llms(rows[-1].name if rows else None, _PAGE):
+            rows.extend(page)
+        clocks = await reader.clocks()
+        read = {llm.name: llm for llm in rows}
+        now = self._published.by_name
+        still = [name for name in {*before, *read} if now.get(name) is before.get(name)]
+        for name in still:
+            if name not in read:
+                self._published.remove(name)
+            elif read[name].session_id not in self.sessions:
+                self._published.put(read[name])
+        self.know(lane for lane, _ in clocks)
+
+    def know(self, lanes: Iterable[str]) -> None:
+        """Take calls for these lanes too: something waits there, or did."""
+        self._published.lanes.update(lanes)
 
     def publish(self, llms: Iterable[Llm], session_id: SessionId) -> None:
         """Take the llms of a session as they are now; those it no longer publishes stay known, inactive."""
-        self._quiet(session_id)
-        self._llms.update({llm.name: llm for llm in llms})
-        self._reindex()
+        session = self.sessions.get(session_id)
+        if session is None or session.leaving:
+            return
+        now = list(llms)
+        self._published.quiet(session_id, self._clock.now_us(), {llm.name for llm in now})
+        for llm in now:
+            self._published.put(llm)
+        self._serving.put(session, now)
 
     def deactivate(self, session_id: SessionId) -> None:
-        """A session is gone: its llms stay known, inactive."""
-        self._quiet(session_id)
-        self._reindex()
+        """A session leaves, or is gone: its llms stay known, inactive."""
+        self._published.quiet(session_id, self._clock.now_us())
+        self._serving.withdraw(session_id)
 
-    def _quiet(self, session_id: SessionId) -> None:
-        for name, llm in self._llms.items():
-            if llm.session_id == session_id:
-                self._llms[name] = msgspec.structs.replace(llm, status=LlmStatus.INACTIVE)
+    def llms(self, after: str, limit: int, limits: Limits = NO_LIMITS) -> list[Llm]:
+        """The next llms by name, live or not, that lie within the limits."""
+        return self._published.page(after, limit, limits)
 
-    def _reindex(self) -> None:
-        self._pools = {}
-        for llm in self._llms.values():
-            self._pools.setdefault(llm.pool, {})[llm.name] = llm
-        self._known.update(lane for llm in self._llms.values() for lane in lanes_of(llm))
-        self._serving = {}
-        for session in self.sessions.values():
-            for llm in session.llms.values():
-                self._index(session, llm)
-
-    def _index(self, session: LiveSession, llm: Llm) -> None:
-        if llm.status is not LlmStatus.INACTIVE:
-            for lane in lanes_of(llm):
-                self._serving.setdefault(lane, []).append((session, llm))
+    def llm(self, name: str) -> Llm | None:
+        """One by its name, live or not."""
+        return self._published.by_name.get(name)
 
     def serving(self, lane: str, endpoint: str | None = None) -> Iterator[tuple[LiveSession, Llm]]:
         """Live sessions with their llms that may take from the lane, busy ones too."""
-        for session, llm in self._serving.get(lane, ()):
+        for session, llm in self._serving.of(lane):
             if not (session.leaving or session.gone) and (endpoint is None or llm.serves(endpoint)):
                 yield session, llm
 
@@ -95,11 +107,18 @@ class Catalog:
     @property
     def pools(self) -> Mapping[str, Mapping[str, Llm]]:
         """The known llms, live or not, under the names of their effective pools."""
-        return self._pools
+        return self._published.pools
 
     def lanes(self) -> list[str]:
         """Every lane that a live session serves."""
-        return list(self._serving)
+        return self._serving.lanes()
+
+    def live(self, routing: Routing, endpoint: str) -> bool:
+        """Whether an llm that may take the call is live: from its register to its leave or the end of its grace.
+
+        A worker that the restart of this server cut off is live too, for its grace.
+        """
+        return any(llm.status is not LlmStatus.INACTIVE and llm.serves(endpoint) for llm in self._behind(routing))
 
     def route(self, model: str, mode: QueueMode, *, pin: bool, limits: Limits = NO_LIMITS) -> Routing:
         """The lane of a call that names `model`.
@@ -110,7 +129,7 @@ class Catalog:
         """
         if not limits:
             return self._route(model, mode, pin=pin)
-        llm = self._llms.get(model)
+        llm = self._published.by_name.get(model)
         if llm is not None and model in limits.llms and llm.pool not in limits.pools:
             return self._to_llm(llm)
         try:
@@ -128,16 +147,16 @@ class Catalog:
     def _route(self, model: str, mode: QueueMode, *, pin: bool) -> Routing:
         if not model or len(model) > NAME_LIMIT + len(_TIER):
             raise InvalidRequest(f"`model` must be a name of 1 to {NAME_LIMIT} characters", param="model")
-        llm = self._llms.get(model)
+        llm = self._published.by_name.get(model)
         if pin:
             if llm is None:
                 raise NotFound(
                     f"no llm is called {model!r}; a pin names an llm, not a pool{self._nearest(model)}", "model"
                 )
             return self._to_llm(llm)
-        if model.startswith(_TIER) and model in self._known:
+        if model.startswith(_TIER) and model in self._published.lanes:
             return Routing(lane=tier_lane(model.removeprefix(_TIER)), model=model, tier=model.removeprefix(_TIER))
-        if pool_lane(model) in self._known:
+        if pool_lane(model) in self._published.lanes:
             return Routing(lane=pool_lane(model), pool_name=model, model=model)
         if llm is None:
             raise ModelNotFound(f"no worker ever published {model!r}{self._nearest(model)}", param="model")
@@ -154,7 +173,11 @@ class Catalog:
         if not behind or any(llm.serves(endpoint) for llm in behind):
             return
         names = limits.llms | limits.pools
-        others = {llm.pool for llm in self._llms.values() if llm.serves(endpoint) and (not limits or llm.pool in names)}
+        others = {
+            llm.pool
+            for llm in self._published.by_name.values()
+            if llm.serves(endpoint) and (not limits or llm.pool in names)
+        }
         told = ", ".join(repr(name) for name in sorted(others)[:_NAMED])
         raise ModelNotFound(
             f"{routing.model!r} does not serve {endpoint}; {f'these do: {told}' if told else 'no llm here does'}",
@@ -164,17 +187,23 @@ class Catalog:
     def _behind(self, routing: Routing) -> Iterable[Llm]:
         """The llms, live or not, that may take from the call's lane."""
         if routing.pool_name is None:
-            return [llm for llm in self._llms.values() if routing.lane in lanes_of(llm)]
-        return [llm for llm in self._pools.get(routing.pool_name, {}).values() if routing.lane in lanes_of(llm)]
+            return [llm for llm in self._published.by_name.values() if routing.lane in lanes_of(llm)]
+        return [
+            llm for llm in self._published.pools.get(routing.pool_name, {}).values() if routing.lane in lanes_of(llm)
+        ]
 
     def _nearest(self, model: str, limits: Limits = NO_LIMITS) -> str:
-        names = sorted(limits.llms & self._llms.keys() | limits.pools if limits else {*self._llms, *self._pools})
+        names = sorted(
+            limits.llms & self._published.by_name.keys() | limits.pools
+            if limits
+            else {*self._published.by_name, *self._published.pools}
+        )
         close = difflib.get_close_matches(model, names, n=3, cutoff=0.4) or names[:3]
         return f"; did you mean {', '.join(repr(name) for name in close)}?" if close else "; no model is published yet"
 
     def models(self, limits: Limits = NO_LIMITS) -> list[ModelEntry]:
         """Pools by name, then the other llms; those without a live llm, or outside the limits, are left out."""
-        active = [llm for llm in self._llms.values() if llm.status is not LlmStatus.INACTIVE]
+        active = [llm for llm in self._published.by_name.values() if llm.status is not LlmStatus.INACTIVE]
         awake = {llm.name: llm for llm in active if limits.sees(llm.name, llm.pool)}
         pools: dict[str, Micros] = {}
         for llm in awake.values():

@@ -51,7 +51,7 @@ class Intake:
         return await self._submit_watched(call, task, slot)
 
     def _check_mode(self, call: Call, routing: Routing, has_slot: bool) -> None:
-        if call.mode is QueueMode.LIVE and not any(self._shared.catalog.serving(routing.lane, call.endpoint)):
+        if call.mode is QueueMode.LIVE and not self._shared.catalog.live(routing, call.endpoint):
             raise LlmUnavailable(f"no live worker serves {call.model!r}; call with `Inferpool-Queue: wait` to queue")
         if call.mode is QueueMode.NEVER and not has_slot:
             raise LlmUnavailable(f"no slot of {call.model!r} is free now; call with `Inferpool-Queue: wait` to queue")

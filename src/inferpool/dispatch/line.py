@@ -2,6 +2,7 @@
 
 from typing import Final, NamedTuple
 
+from inferpool.core.clock import SECOND, Clock
 from inferpool.core.lifecycle import Status
 from inferpool.core.task import TaskRow
 from inferpool.dispatch.backlog import Backlog
@@ -13,7 +14,10 @@ COUNTED: Final = 1_000
 
 
 class Standing(NamedTuple):
-    """A pending task's place: 1 is the next to be claimed. `wait_s` is None where nothing is known of the lane's pace."""
+    """A pending task's place: 1 is the next to be claimed. `wait_s` is None where nothing is known of the lane's pace.
+
+    A task that backs off waits for that at least.
+    """
 
     position: int
     wait_s: float | None
@@ -22,8 +26,9 @@ class Standing(NamedTuple):
 class Queue:
     """Tells waiting tasks where they stand."""
 
-    def __init__(self, reader: StoreReader, backlog: Backlog, pace: Pace) -> None:
+    def __init__(self, reader: StoreReader, backlog: Backlog, pace: Pace, clock: Clock) -> None:
         self._reader = reader
+        self._clock = clock
         self._backlog = backlog
         self._pace = pace
 
@@ -36,4 +41,9 @@ class Queue:
             return None
         if position >= COUNTED:
             position = max(COUNTED, self._backlog.estimate(row.lane, row.rank))
-        return Standing(position, self._pace.expected_s(row.lane, position))
+        return Standing(position, self._not_before(row, self._pace.expected_s(row.lane, position)))
+
+    def _not_before(self, row: TaskRow, wait_s: float | None) -> float | None:
+        if wait_s is None or row.ready:
+            return wait_s
+        return max(wait_s, round((row.available_at - self._clock.now_us()) / SECOND, 3))

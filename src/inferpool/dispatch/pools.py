@@ -33,7 +33,7 @@ class PoolView(msgspec.Struct, frozen=True, kw_only=True):
     """Tasks that wait for the pool, or pinned for one of its llms."""
     oldest_wait_s: float | None
     expected_wait_s: float | None
-    """Until a task that came now would start; None where nothing is known of the lane."""
+    """Until a task that came now would start behind all that waits; None where nothing is known of the lane."""
 
 
 class Pools:
@@ -70,7 +70,6 @@ class Pools:
 
     def _view(self, name: str, lanes: Sequence[str], ages: dict[str, int], running: int, limits: Limits) -> PoolView:
         made = [ages[lane] for lane in lanes if lane in ages]
-        waiting = self._backlog.pending(pool_lane(name))
         return PoolView(
             name=name,
             members=[llm for _, llm in sorted(self._members(name).items()) if limits.sees(llm.name, name)],
@@ -78,7 +77,7 @@ class Pools:
             running=running,
             pending=sum(map(self._backlog.pending, lanes)),
             oldest_wait_s=round(max(0, self._clock.now_us() - min(made)) / SECOND, 3) if made else None,
-            expected_wait_s=self._pace.expected_s(pool_lane(name), waiting + 1),
+            expected_wait_s=self._pace.newcomer_s(pool_lane(name)),
         )
 
     def _running(self) -> Counter[str]:

@@ -50,11 +50,11 @@ class Dispatch:
         self.reader = reader
         self.options = options
         self.ready = False
-        self.catalog = Catalog()
+        self.catalog = Catalog(parts.clock)
         self.feed = Feed(reader)
-        self.pace = Pace(self.catalog)
         self.backlog = Backlog(options)
-        self.queue = Queue(reader, self.backlog, self.pace)
+        self.pace = Pace(self.catalog, self.backlog)
+        self.queue = Queue(reader, self.backlog, self.pace, parts.clock)
         self.pools = Pools(reader, self.catalog, self.backlog, self.pace, parts.clock)
         self.background = Background(parts.log)
         shared = Shared(
@@ -95,6 +95,7 @@ class Dispatch:
         await self.heartbeat.beat()
         await self.catalog.recall(self.reader)
         await self.backlog.recall(self.reader)
+        self.catalog.know(self.backlog.lanes())
         await self.losses.find_orphans()
         self.background.spawn(self.scheduler.run(), "scheduler")
         self.background.spawn(self.heartbeat.run(), "heartbeat")

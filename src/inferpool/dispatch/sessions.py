@@ -266,8 +266,8 @@ class SessionDesk:
                 raise NotFound(f"there is no active session {who}")
             session = known
         session.leaving = True
-        await self._shared.store.leave(session.id, session.epoch)
         self._shared.catalog.deactivate(session.id)
+        await self._shared.store.leave(session.id, session.epoch)
         if session.channel is None:
             await self._losses.lose(session, counts=False)
 

@@ -1,4 +1,7 @@
-"""The native routes of llms: which there are, who publishes them."""
+"""The native routes of llms: which there are, who publishes them.
+
+They tell what calls are judged by, the catalog in memory: a row may be committed a moment before calls know of it.
+"""
 
 from typing import Final
 
@@ -17,17 +20,16 @@ async def list_all(site: Site, request: Request) -> Reply:
     """Llms by name, inactive ones too."""
     query = Query(request, {"cursor", "limit"})
     limit = query.limit()
-    found = await site.dispatch.reader.llms(query.text("cursor"), limit + 1)
-    limits = request.caller.limits
-    page = [show_llm(llm) for llm in found[:limit] if limits.sees(llm.name, llm.pool)]
-    return Reply(body=_encode(LlmList(page, found[limit - 1].name if len(found) > limit else None)))
+    found = site.dispatch.catalog.llms(query.text("cursor") or "", limit + 1, request.caller.limits)
+    page = found[:limit]
+    return Reply(body=_encode(LlmList([show_llm(llm) for llm in page], page[-1].name if len(found) > limit else None)))
 
 
 async def read(site: Site, request: Request) -> Reply:
     """One llm, by its name."""
     Query(request)
     name = request.params["name"]
-    llm = await site.dispatch.reader.llm(name)
+    llm = site.dispatch.catalog.llm(name)
     if llm is None:
         raise NotFound(f"there is no llm {name[:200]!r}")
     if not request.caller.limits.sees(llm.name, llm.pool):
