@@ -1,10 +1,11 @@
-"""A folder with its site for each journey."""
+"""A folder with its site for each journey, one site for all calls of an official client."""
 
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 
+from tests.journeys.fleet import CALLERS
 from tests.journeys.site import Site, opened_site
 
 
@@ -13,3 +14,12 @@ async def site(anyio_backend: str, tmp_path: Path) -> AsyncIterator[Site]:
     """A site without processes yet; whatever a journey starts is ended with it."""
     async with opened_site(tmp_path) as opened:
         yield opened
+
+
+@pytest.fixture(scope="module")
+async def clients_site(anyio_backend: str, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Site]:
+    """One site for all calls of a module; at the end its ledger agrees with the store."""
+    async with opened_site(tmp_path_factory.mktemp("clients")) as opened:
+        await opened.start(slots=CALLERS)
+        yield opened
+        await opened.conclude()

@@ -11,6 +11,8 @@ from tests.journeys.processes import Program
 ROOT: Final = Path(__file__).parents[2]
 POOL: Final = "words"
 """The scripted engine's model, hence the pool."""
+CALLERS: Final = 20
+"""Calls at once of an official client, slots of their worker."""
 QUICK: Final = {
     "grace_s": "2",
     "poll_s": "0.1",

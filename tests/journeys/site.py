@@ -29,6 +29,8 @@ class Site(Fleet):
         super().__init__(folder)
         self.http = http
         self.ledger = Ledger()
+        self.token = ""
+        """What a caller shows the server, once there are tokens."""
 
     async def conclude(self) -> None:
         """All is over: the ledger agrees with the store, the checker is content, whoever still runs leaves in order."""
@@ -43,6 +45,8 @@ class Site(Fleet):
     async def ask(self, method: str, path: str, body: object = None, **headers: str) -> tuple[int, dict[str, object]]:
         """Status with the JSON answer of a call to the server."""
         named = {key.replace("_", "-"): value for key, value in headers.items()}
+        if self.token:
+            named.setdefault("Authorization", f"Bearer {self.token}")
         async with self.http.request(method, self.server_url + path, json=body, headers=named) as reply:
             text = await reply.text()
             return reply.status, json.loads(text) if text else {}

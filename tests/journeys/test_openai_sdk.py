@@ -4,136 +4,36 @@ It keeps its own retries (two), so that whatever it would run again needlessly s
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable
 
 import openai
 import pytest
-from openai.types.chat import ChatCompletion, ChatCompletionChunk, ChatCompletionUserMessageParam
 
+from tests.engines.answers import DIMENSIONS
 from tests.engines.directives import answer_to
-from tests.journeys.fleet import POOL
-from tests.journeys.ledger import Ledger
-from tests.journeys.processes import PATIENCE_S
-from tests.journeys.site import Site, opened_site
+from tests.journeys.clients import calls_of, lost_calls, note_failure, stopped_in_time
+from tests.journeys.fleet import CALLERS, POOL
+from tests.journeys.openai_calls import (
+    async_client,
+    call,
+    call_sync,
+    close_early,
+    open_stream,
+    says,
+    stream_sync,
+    stream_text,
+    sync_client,
+    text_in,
+    text_of,
+)
+from tests.journeys.site import Site
 
 pytestmark = [pytest.mark.anyio, pytest.mark.journey]
 
-STOP_S = 1.0
-"""Within this time the engine must stop when its caller leaves."""
-CALLERS = 20
-
 
 @pytest.fixture(scope="module")
-async def site(anyio_backend: str, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Site]:
-    """One site for all calls; at the end its ledger agrees with the store."""
-    async with opened_site(tmp_path_factory.mktemp("sdk")) as opened:
-        await opened.start(slots=CALLERS)
-        yield opened
-        await opened.conclude()
-
-
-def sync_client(site: Site) -> openai.OpenAI:
-    """The blocking client; tests use it in a thread."""
-    return openai.OpenAI(base_url=site.server_url + "/v1", api_key="unused", timeout=PATIENCE_S)
-
-
-def async_client(site: Site) -> openai.AsyncOpenAI:
-    """The asynchronous client."""
-    return openai.AsyncOpenAI(base_url=site.server_url + "/v1", api_key="unused", timeout=PATIENCE_S)
-
-
-def says(text: str) -> list[ChatCompletionUserMessageParam]:
-    """One message."""
-    return [{"role": "user", "content": text}]
-
-
-def text_in(answer: ChatCompletion) -> str:
-    """What the assistant said."""
-    return answer.choices[0].message.content or ""
-
-
-def text_of(chunks: Iterable[ChatCompletionChunk]) -> str:
-    """What the assistant said in a stream."""
-    return "".join(choice.delta.content or "" for chunk in chunks for choice in chunk.choices)
-
-
-def note_failure(ledger: Ledger, error: openai.APIStatusError, status: str = "error") -> str:
-    """Take down the task of a call that was answered with an error; its id."""
-    task_id = str(error.response.headers["inferpool-task-id"])
-    ledger.accept(task_id, error.request.content)
-    ledger.failing[task_id] = status
-    return task_id
-
-
-def call_sync(site: Site, text: str) -> ChatCompletion:
-    """A blocked call of the blocking client."""
-    with sync_client(site) as client:
-        raw = client.chat.completions.with_raw_response.create(model=POOL, messages=says(text))
-        site.ledger.accept(str(raw.headers["inferpool-task-id"]), raw.http_request.content)
-        site.ledger.answers[str(raw.headers["inferpool-task-id"])] = raw.http_response.content
-        return raw.parse()
-
-
-async def call(site: Site, client: openai.AsyncOpenAI, text: str) -> ChatCompletion:
-    """A blocked call of the asynchronous client."""
-    raw = await client.chat.completions.with_raw_response.create(model=POOL, messages=says(text))
-    site.ledger.accept(str(raw.headers["inferpool-task-id"]), raw.http_request.content)
-    site.ledger.answers[str(raw.headers["inferpool-task-id"])] = raw.http_response.content
-    return raw.parse()
-
-
-async def open_stream(
-    site: Site, client: openai.AsyncOpenAI, text: str
-) -> tuple[str, openai.AsyncStream[ChatCompletionChunk]]:
-    """A streamed call: the task's id with the stream."""
-    stream = await client.chat.completions.create(model=POOL, messages=says(text), stream=True)
-    task_id = str(stream.response.headers["inferpool-task-id"])
-    site.ledger.accept(task_id, stream.response.request.content)
-    return task_id, stream
-
-
-async def stream_text(site: Site, client: openai.AsyncOpenAI, text: str) -> str:
-    """What a whole stream says."""
-    _, stream = await open_stream(site, client, text)
-    return text_of([chunk async for chunk in stream])
-
-
-def stream_sync(site: Site, text: str) -> list[ChatCompletionChunk]:
-    """A whole stream of the blocking client, with its usage."""
-    with sync_client(site) as client:
-        stream = client.chat.completions.create(
-            model=POOL, messages=says(text), stream=True, stream_options={"include_usage": True}
-        )
-        site.ledger.accept(str(stream.response.headers["inferpool-task-id"]), stream.response.request.content)
-        return list(stream)
-
-
-def close_early(site: Site, text: str) -> str:
-    """A stream of the blocking client that is closed after three chunks; the task's id."""
-    with sync_client(site) as client:
-        stream = client.chat.completions.create(model=POOL, messages=says(text), stream=True)
-        task_id = str(stream.response.headers["inferpool-task-id"])
-        site.ledger.accept(task_id, stream.response.request.content)
-        for _ in range(3):
-            next(stream)
-        stream.close()
-        return task_id
-
-
-async def calls_of(site: Site, text: str) -> int:
-    """How often the engine was asked this."""
-    return len([one for one in await site.engine_calls() if one["directive"] == text])
-
-
-async def stopped_in_time(site: Site, count: int) -> None:
-    """The engine has lost `count` calls, the last one a moment ago."""
-    async with asyncio.timeout(STOP_S):
-        await site.engine_waits("cancelled", count)
-
-
-async def lost_calls(site: Site) -> int:
-    """Calls that the engine lost so far."""
-    return len([one for one in await site.engine_calls() if one["cancelled"]])
+def site(clients_site: Site) -> Site:
+    """The site of the clients."""
+    return clients_site
 
 
 async def test_a_blocked_call_of_the_blocking_client_gets_the_engines_answer(site: Site) -> None:
@@ -269,3 +169,80 @@ async def test_a_blocked_caller_that_leaves_stops_the_engine_within_a_second(sit
     site.ledger.accept(str(task_id), request)
     site.ledger.failing[str(task_id)] = "cancelled"
     assert (await site.ended(str(task_id)))["status"] == "cancelled"
+
+
+async def vectors_of(client: openai.AsyncOpenAI, texts: list[str]) -> list[list[float]]:
+    """What an engine, asked directly, or by a server, says of the texts."""
+    return [one.embedding for one in (await client.embeddings.create(model=POOL, input=texts)).data]
+
+
+async def test_vectors_are_the_engines_own_however_they_are_asked_for(site: Site) -> None:
+    texts = ["red", "green", "a longer text"]
+    async with (
+        async_client(site) as client,
+        openai.AsyncOpenAI(base_url=site.engine_url + "/v1", api_key="-") as direct,
+    ):
+        wanted = await vectors_of(direct, texts)
+        plain = await client.embeddings.with_raw_response.create(model=POOL, input=texts, encoding_format="float")
+        packed = await client.embeddings.with_raw_response.create(model=POOL, input=texts)
+    for raw in (plain, packed):
+        site.ledger.accept(str(raw.headers["inferpool-task-id"]), raw.http_request.content)
+        site.ledger.answers[str(raw.headers["inferpool-task-id"])] = raw.http_response.content
+        assert [one.embedding for one in raw.parse().data] == wanted
+    assert [b"base64" in raw.http_request.content for raw in (plain, packed)] == [False, True]
+
+
+def vector_sync(site: Site, text: str) -> list[float]:
+    """One vector by the blocking client."""
+    with sync_client(site) as client:
+        raw = client.embeddings.with_raw_response.create(model=POOL, input=text)
+        site.ledger.accept(str(raw.headers["inferpool-task-id"]), raw.http_request.content)
+        return raw.parse().data[0].embedding
+
+
+async def test_the_blocking_client_gets_its_vector(site: Site) -> None:
+    assert len(await asyncio.to_thread(vector_sync, site, "blue")) == DIMENSIONS
+
+
+async def test_a_refusal_of_vectors_passes_through(site: Site) -> None:
+    async with async_client(site) as client:
+        with pytest.raises(openai.UnprocessableEntityError, match="as the script says") as caught:
+            await client.embeddings.create(model=POOL, input="status 422")
+    note_failure(site.ledger, caught.value)
+
+
+async def test_a_bare_prompt_is_completed_whole_as_streamed(site: Site) -> None:
+    async with async_client(site) as client:
+        raw = await client.completions.with_raw_response.create(model=POOL, prompt="say 4 words as bare")
+        site.ledger.accept(str(raw.headers["inferpool-task-id"]), raw.http_request.content)
+        stream = await client.completions.create(model=POOL, prompt="say 4 words as bare", stream=True)
+        site.ledger.accept(str(stream.response.headers["inferpool-task-id"]), stream.response.request.content)
+        streamed = [chunk.choices[0].text async for chunk in stream]
+    assert raw.parse().choices[0].text == "".join(streamed) == answer_to("say 4 words as bare")
+
+
+async def test_a_client_that_waits_no_longer_is_told_so_and_does_not_ask_again(site: Site) -> None:
+    text = "say 2 words gate patience"
+    async with async_client(site) as client:
+        with pytest.raises(openai.InternalServerError) as caught:
+            await client.chat.completions.create(
+                model=POOL, messages=says(text), extra_headers={"x-stainless-read-timeout": "1"}
+            )
+    assert (caught.value.status_code, caught.value.code) == (504, "wait_timeout")
+    task_id = str(caught.value.response.headers["inferpool-task-id"])
+    site.ledger.accept(task_id, caught.value.request.content)
+    await site.open_gate("patience")
+    assert (await site.ended(task_id))["status"] == "completed"
+
+
+async def test_a_repeat_under_one_key_gets_the_same_answer_another_body_a_conflict(site: Site) -> None:
+    key, text = {"Idempotency-Key": "python"}, "say 3 words as keyed"
+    async with async_client(site) as client:
+        chats = client.chat.completions
+        for _ in range(2):
+            raw = await chats.with_raw_response.create(model=POOL, messages=says(text), extra_headers=key)
+            site.ledger.accept(str(raw.headers["inferpool-task-id"]), raw.http_request.content)
+        with pytest.raises(openai.ConflictError) as caught:
+            await chats.create(model=POOL, messages=says("say 4 words"), extra_headers=key)
+    assert caught.value.code == "conflict"
+    assert await calls_of(site, text) == 1
