@@ -17,7 +17,8 @@ from inferpool.core.errors import InvalidRequest
 END_SEQ: Final = 2**63 - 1
 """The `seq` of an end: it stands after every chunk."""
 
-_EVENT_ID: Final = re.compile(r"([1-9][0-9]{0,17})-(0|[1-9][0-9]{0,17}|end)", re.ASCII)
+EVENT_ID: Final = "([1-9][0-9]{0,17})-(0|[1-9][0-9]{0,17}|end)"
+_EVENT_ID: Final = re.compile(EVENT_ID)
 _encode_chunks = msgspec.msgpack.Encoder().encode
 _decode_chunks = msgspec.msgpack.Decoder(list[str]).decode
 

@@ -5,20 +5,20 @@ import inspect
 import re
 from collections.abc import Iterator, Mapping
 from importlib.metadata import version
-from typing import Final, TypeAlias
+from typing import Final
 
 import msgspec
 
 from inferpool.server.documented import DOCS, Doc, Kind
+from inferpool.server.refined import EVENT, Schema, refine
 from inferpool.server.routes import ROUTES, Route
 from inferpool.wire.problems import ErrorBody
-
-Schema: TypeAlias = dict[str, object]
 
 _REFERENCE: Final = "#/components/schemas/{name}"
 _PARAMETER: Final = re.compile(r"{(\w+)}")
 _PATH_KINDS: Final[Mapping[str, Schema]] = {"attempt": {"type": "integer", "minimum": 1}}
-_EVENTS: Final[Schema] = {"text/event-stream": {"schema": {"type": "string"}}}
+_EVENTS: Final[Schema] = {"text/event-stream": {"schema": EVENT}}
+_WHATEVER: Final[Schema] = {"*/*": {"schema": {}}}
 _ANYTHING: Final[Schema] = {"application/json": {"schema": {}}}
 _EVERYWHERE: Final = frozenset({400, 401, 403, 500, 503})
 _OURS_ALONE: Final = frozenset({401, 403})
@@ -46,6 +46,7 @@ def document() -> bytes:
     """The document as JSON."""
     types = list(_types())
     schemas, components = msgspec.json.schema_components(types, ref_template=_REFERENCE)
+    refine(components)
     known = dict(zip(map(repr, types), schemas, strict=True))
     paths: dict[str, Schema] = {}
     for route in ROUTES:
@@ -82,9 +83,7 @@ def _types() -> Iterator[Kind]:
 def _operation(route: Route, doc: Doc, known: Mapping[str, Schema]) -> Schema:
     about = inspect.getdoc(route.handler) or ""
     operation: Schema = {
-        "operationId": f"{route.method.lower()}{re.sub(r'[^a-z0-9]+', '_', route.path.replace(':path', ''))}".rstrip(
-            "_"
-        ),
+        "operationId": _id(route.title),
         "summary": about.split("\n\n")[0].replace("\n", " "),
         "parameters": list(_parameters(route, doc, known)),
         "responses": _responses(route, doc, known),
@@ -99,13 +98,17 @@ def _operation(route: Route, doc: Doc, known: Mapping[str, Schema]) -> Schema:
     return operation
 
 
+def _id(title: str) -> str:
+    return re.sub(r"[^a-z0-9]+", "_", title.lower()).rstrip("_")
+
+
 def _parameters(route: Route, doc: Doc, known: Mapping[str, Schema]) -> Iterator[Schema]:
     for name in _PARAMETER.findall(route.path.replace(":path", "")):
         schema = _PATH_KINDS.get(name, {"type": "string", "minLength": 1})
         yield {"name": name, "in": "path", "required": True, "schema": schema}
     for where, kinds in (("query", doc.query), ("header", doc.headers)):
         for name, kind in kinds.items():
-            yield {"name": name, "in": where, "required": False, "schema": known[repr(kind)]}
+            yield {"name": name, "in": where, "required": name in doc.required, "schema": known[repr(kind)]}
 
 
 def _responses(route: Route, doc: Doc, known: Mapping[str, Schema]) -> dict[str, Schema]:
@@ -113,16 +116,25 @@ def _responses(route: Route, doc: Doc, known: Mapping[str, Schema]) -> dict[str,
     for status, body in doc.replies.items():
         content = {} if status == 204 else _ANYTHING if body is None else _json(known[repr(body)])
         if doc.stream and status == 200:
-            content = content | _EVENTS if doc.engine else _EVENTS
-        told[str(status)] = {"description": "as asked", "content": content}
+            content = content | _EVENTS | _WHATEVER if doc.engine else _EVENTS
+        told[str(status)] = {"description": "as asked", "content": content, "links": _links(doc)}
     errors = _EVERYWHERE | doc.errors | ({404} if "{" in route.path else set()) | ({408} if doc.body else set())
     for status in sorted(errors):
-        ours = known[repr(ErrorBody)]
-        schema: Schema = {"anyOf": [ours, {}]} if doc.engine and status not in _OURS_ALONE else ours
-        told[str(status)] = {"description": _PHRASES[status], "content": _json(schema)}
+        ours = _json(known[repr(ErrorBody)])
+        if doc.engine and status not in _OURS_ALONE:
+            ours = _ANYTHING | _WHATEVER
+        told[str(status)] = {"description": _PHRASES[status], "content": ours}
     if doc.engine:
-        told["default"] = {"description": "the engine's own answer, whatever it is", "content": {"*/*": {"schema": {}}}}
+        told["default"] = {"description": "the engine's own answer, whatever it is", "content": _WHATEVER}
     return told
+
+
+def _links(doc: Doc) -> Schema:
+    """Where what an answer names can be asked for."""
+    return {
+        _id(title): {"operationId": _id(title), "parameters": {parameter: f"$response.body#{place}"}}
+        for title, (parameter, place) in doc.links.items()
+    }
 
 
 def _json(schema: Schema) -> Schema:

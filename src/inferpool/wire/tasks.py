@@ -260,7 +260,8 @@ def check_endpoint(endpoint: str) -> None:
 
 
 _decode_new: Final = msgspec.json.Decoder(NewTaskRequest).decode
-_ENDPOINT: Final = re.compile(r"[a-z0-9_-]+(/[a-z0-9_-]+)*")
+ENDPOINT_PATTERN: Final = "[a-z0-9_-]+(/[a-z0-9_-]+)*"
+_ENDPOINT: Final = re.compile(ENDPOINT_PATTERN)
 ENDPOINT_LIMIT: Final = 100
 
 
