@@ -316,8 +316,7 @@ async def test_an_engine_that_went_away_is_given_nothing(tmp_path: Path) -> None
 async def test_a_failure_lets_nobody_in_where_its_batch_says_that_the_engine_is_away(tmp_path: Path) -> None:
     async with opened_dispatch(tmp_path / "db") as rig:
         worker = await ScriptedWorker(rig).join()
-        first = await rig.dispatch.intake.submit(call())
-        second = await rig.dispatch.intake.submit(call())
+        first, second = [await rig.dispatch.intake.submit(call()) for _ in range(2)]
         attempt = (await worker.infer()).attempt
         away = LlmStatusChanged(llm_name="small@box", status=LlmStatus.INACTIVE, slots=1)
         failure = Failed(task_id=first.task_id, attempt=attempt, code="engine_error", message="refused")

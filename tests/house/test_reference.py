@@ -1,7 +1,7 @@
 """The reference pages compared with the code that they describe: nothing missing, nothing left over.
 
 A page names each thing in the first column of a table, in backquotes: `settings.md` each setting, `errors.md` each code,
-`routes.md` each route as `GET /v1/models`. `cli.md` has a heading for each command, under it a table of its flags.
+`metrics.md` each metric, `routes.md` each route as `GET /v1/models`. `cli.md` has a heading for each command, under it a table of its flags.
 """
 
 import enum
@@ -20,6 +20,7 @@ from typer.main import get_command
 
 from inferpool.core.access import Caller, Role
 from inferpool.core.errors import Code
+from inferpool.server.metrics import NAMES
 from inferpool.server.routes import ROUTES
 from tests.house.project import ROOT
 
@@ -120,6 +121,10 @@ def test_every_route_says_who_may_call_it() -> None:
 
 def test_every_command_with_its_flags_is_documented() -> None:
     assert documented_flags() == command_flags()
+
+
+def test_every_metric_is_documented() -> None:
+    assert documented("metrics.md") == sorted(NAMES)
 
 
 def test_every_error_code_is_documented() -> None:

@@ -57,6 +57,7 @@ TABLE = {
     "GET /api/v1/sessions/{session_id}/channel": SESSION,
     "POST /api/v1/sessions/{session_id}/events": SESSION,
     "GET /api/v1/sessions/{session_id}/requests/{task_id}/{attempt}": SESSION,
+    "GET /metrics": ADMINS_LIST,
     "POST /api/v1/tokens": ADMINS_LIST,
     "GET /api/v1/tokens": ADMINS_LIST,
     "GET /api/v1/tokens/{token_id}": ADMINS_THING,

@@ -15,8 +15,8 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant
 from inferpool.core.clock import SECOND
 from inferpool.core.ids import TaskId
 from inferpool.core.lifecycle import HELD, TERMINAL, TRANSITIONS, Act, Status, Verb
-from inferpool.core.task import TaskRow
-from inferpool.store.protocol import Spoken, TaskFilter
+from inferpool.core.task import TaskFilter, TaskRow
+from inferpool.store.protocol import Spoken
 from inferpool.store.sqlite_connection import connect_reader
 from tests.store.builders import Worker
 from tests.store.model import Model, ModelTask

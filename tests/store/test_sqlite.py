@@ -11,7 +11,7 @@ import pytest
 
 from inferpool.core.clock import HOUR
 from inferpool.core.errors import StoreUnavailable
-from inferpool.store.protocol import TaskFilter
+from inferpool.core.task import TaskFilter
 from inferpool.store.runners import InlineRunner, ThreadRunner
 from inferpool.store.sqlite import SqliteOptions, open_sqlite, open_sqlite_reader
 from tests.store.builders import SERVER, new_task

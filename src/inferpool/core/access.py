@@ -46,6 +46,7 @@ class Resource(StrEnum):
     BATCHES = "batches"
     TOKENS = "tokens"
     AUDIT = "audit"
+    METRICS = "metrics"
 
 
 class Action(StrEnum):

@@ -7,6 +7,8 @@ composes the program hands in a `NewId`.
 from collections.abc import Callable
 from typing import NewType, TypeAlias
 
+from inferpool.core.clock import Micros
+
 TaskId = NewType("TaskId", str)
 SessionId = NewType("SessionId", str)
 ServerId = NewType("ServerId", str)
@@ -16,3 +18,8 @@ BatchId = NewType("BatchId", str)
 
 NewId: TypeAlias = Callable[[], str]
 """Makes one new UUIDv7 string at each call."""
+
+
+def made_at_us(made: str) -> Micros:
+    """When the UUIDv7 was made, by its maker's clock: its first 48 bits are milliseconds (RFC 9562 section 5.7)."""
+    return int(made[:8] + made[9:13], 16) * 1000

@@ -207,3 +207,15 @@ class ClaimFor(msgspec.Struct, frozen=True, kw_only=True):
     llm_name: str
     batch: BatchId
     run_limit: Micros = RUN_LIMIT
+
+
+class TaskFilter(msgspec.Struct, frozen=True, kw_only=True):
+    """Filters of a list of tasks, joined by AND. Times bound `created_at` (from inclusive, to exclusive)."""
+
+    owner: str | None = None
+    statuses: list[Status] = []
+    pool: str | None = None
+    llm: str | None = None
+    agent: str | None = None
+    from_us: Micros | None = None
+    to_us: Micros | None = None

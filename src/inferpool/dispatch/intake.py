@@ -4,7 +4,7 @@ import asyncio
 import hashlib
 from functools import partial
 
-from inferpool.core.errors import LlmUnavailable, NotFound, ShuttingDown, StoreUnavailable
+from inferpool.core.errors import Code, LlmUnavailable, NotFound, ShuttingDown, StoreUnavailable
 from inferpool.core.ids import BatchId, TaskId
 from inferpool.core.llm import Llm
 from inferpool.core.task import EXPIRES_IN, ClaimFor, IdempotencyKey, NewTask, QueueMode, Routing, TaskRow
@@ -106,6 +106,7 @@ class Intake:
         if slot is not None:
             slot[0].release(slot[0].engines[slot[1].engine])
         if not failed:
+            shared.tally.enqueued[task.endpoint] += future.result().created
             self._scheduler.kick(routing.lane)
 
     def _new_task(self, call: Call, routing: Routing) -> NewTask:
@@ -156,7 +157,7 @@ class Intake:
             return
         moved = future.result().moved
         if moved is not None:
-            self._moves.apply([moved])
+            self._moves.apply([moved], Code.CANCELLED)
 
     async def _owned(self, task_id: TaskId, owner: str | None) -> TaskRow:
         row = await self._shared.reader.row(task_id)

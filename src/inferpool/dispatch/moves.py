@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 
+from inferpool.core.errors import Code
 from inferpool.core.lifecycle import Status
 from inferpool.dispatch.scheduler import Scheduler
 from inferpool.dispatch.shared import Shared
@@ -16,19 +17,23 @@ class Moves:
         self._backlog = shared.backlog
         self._feed = shared.feed
         self._background = shared.background
+        self._tally = shared.tally
         self._scheduler = scheduler
 
-    def apply(self, moved: Iterable[Moved]) -> None:
-        """Reverted, adopted or ended rows: each touches its slot, the backlog, its watchers."""
+    def apply(self, moved: Iterable[Moved], code: Code = Code.WORKER_LOST) -> None:
+        """Reverted, adopted or ended rows: each touches its slot, the backlog, its watchers. `code` is why some ended."""
         for task in moved:
             self._stop(task)
             if task.status is Status.PENDING:
+                self._tally.reverted["lost"] += 1
                 self._backlog.came_back(task)
                 self._feed.lost(task.task_id)
                 self._scheduler.kick(task.lane)
             elif task.status is Status.CLAIMED:
+                self._tally.adopted += 1
                 self._backlog.left(task)
             else:
+                self._tally.ended[task.status, code] += 1
                 self._ended(task)
 
     def _stop(self, task: Moved) -> None:

@@ -7,7 +7,7 @@ here, a second late at most.
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 
-from inferpool.core.errors import InferpoolError
+from inferpool.core.errors import Code, InferpoolError
 from inferpool.dispatch.background import Log
 from inferpool.dispatch.live import LiveSession
 from inferpool.dispatch.losses import Losses
@@ -40,7 +40,9 @@ class Poll:
         self._started_at = _now()
         while True:
             await self.tick()
+            due = _now() + self._shared.options.poll_s
             await asyncio.sleep(self._shared.options.poll_s)
+            self._shared.tally.lag.observe(_now() - due)
 
     async def tick(self) -> None:
         """All prompt duties once."""
@@ -53,9 +55,9 @@ class Poll:
         self._moves.ready(await shared.store.make_ready(limit))
         if _now() - self._started_at > shared.options.grace_s:
             # Right after a start, answers that finished meanwhile are still on their way here.
-            self._moves.apply(await shared.store.end_overdue(limit))
-            self._moves.apply(await shared.store.expire(limit))
-            self._moves.apply(await shared.store.end_unserved(limit))
+            self._moves.apply(await shared.store.end_overdue(limit), Code.ENGINE_TIMEOUT)
+            self._moves.apply(await shared.store.expire(limit), Code.EXPIRED)
+            self._moves.apply(await shared.store.end_unserved(limit), Code.LLM_UNAVAILABLE)
         lanes = shared.catalog.lanes()
         if lanes:
             self._moves.waiting(await shared.reader.waiting_lanes(lanes))

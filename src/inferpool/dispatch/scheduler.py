@@ -24,6 +24,8 @@ class Scheduler:
         self._options = shared.options
         self._new_id = shared.new_id
         self._server_id = shared.server_id
+        self._clock = shared.clock
+        self._tally = shared.tally
         self._dirty: dict[tuple[str, str], tuple[LiveSession, Engine]] = {}
         self._wakeup: asyncio.Event = asyncio.Event()
 
@@ -50,6 +52,7 @@ class Scheduler:
         """A claim that is durable goes to its worker."""
         strand = self._feed.strand(task.task_id)
         strand.begin(task.attempt)
+        self._tally.claim(task.task_id, self._clock.now_us())
         held = Held(task.task_id, task.attempt, task.llm_name, session.engine_of(task.llm_name), strand)
         held.flow = (task.lane, task.owner, task.priority)
         held.since = asyncio.get_running_loop().time()
@@ -182,7 +185,9 @@ class Scheduler:
         """A give back is through: the slot is free, the task waits again."""
         self.free(session, held)
         if not future.cancelled() and future.exception() is None:
-            self.came_back(future.result())
+            settlement = future.result()
+            self._tally.reverted["returned"] += settlement.moved is not None
+            self.came_back(settlement)
 
     def came_back(self, settlement: Settlement) -> None:
         """A row that a retry or a give back put back in the queue: it is counted, its lane's servers are told."""

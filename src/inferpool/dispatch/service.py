@@ -8,6 +8,7 @@ import msgspec
 
 from inferpool.core.clock import Clock, Jitter
 from inferpool.core.errors import InferpoolError
+from inferpool.core.histogram import Flushes
 from inferpool.core.ids import NewId, ServerId
 from inferpool.dispatch.access import Access, Makers
 from inferpool.dispatch.audit import Trail
@@ -27,6 +28,7 @@ from inferpool.dispatch.scheduler import Scheduler
 from inferpool.dispatch.sessions import SessionDesk
 from inferpool.dispatch.shared import Shared
 from inferpool.dispatch.sweeps import Sweeps
+from inferpool.dispatch.tally import Tally
 from inferpool.dispatch.uplink import Uplink
 from inferpool.store.protocol import Store, StoreReader
 
@@ -50,6 +52,8 @@ class Dispatch:
         self.reader = reader
         self.options = options
         self.ready = False
+        self.tally = Tally()
+        self.flushes: Flushes = store.flushes
         self.catalog = Catalog(parts.clock)
         self.feed = Feed(reader)
         self.backlog = Backlog(options)
@@ -57,21 +61,7 @@ class Dispatch:
         self.queue = Queue(reader, self.backlog, self.pace, parts.clock)
         self.pools = Pools(reader, self.catalog, self.backlog, self.pace, parts.clock)
         self.background = Background(parts.log)
-        shared = Shared(
-            store=store,
-            reader=reader,
-            options=options,
-            server_id=server_id,
-            new_id=parts.new_id,
-            new_secret=parts.new_secret,
-            jitter=parts.jitter,
-            log=parts.log,
-            background=self.background,
-            catalog=self.catalog,
-            backlog=self.backlog,
-            feed=self.feed,
-            pace=self.pace,
-        )
+        shared = self._share(store, parts, server_id)
         self._log = parts.log
         self.scheduler = Scheduler(shared)
         moves = Moves(shared, self.scheduler)
@@ -83,6 +73,26 @@ class Dispatch:
         self.poll = Poll(shared, self.scheduler, moves, self.losses, [self.access.refresh, self.trail.flush])
         self.heartbeat = Heartbeat(shared)
         self.sweeps = Sweeps(shared, moves, self.losses)
+
+    def _share(self, store: Store, parts: Parts, server_id: ServerId) -> Shared:
+        """What its parts work with."""
+        return Shared(
+            store=store,
+            reader=self.reader,
+            options=self.options,
+            server_id=server_id,
+            clock=parts.clock,
+            new_id=parts.new_id,
+            new_secret=parts.new_secret,
+            jitter=parts.jitter,
+            log=parts.log,
+            background=self.background,
+            catalog=self.catalog,
+            backlog=self.backlog,
+            feed=self.feed,
+            pace=self.pace,
+            tally=self.tally,
+        )
 
     @property
     def accepting(self) -> bool:

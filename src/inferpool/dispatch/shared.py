@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import msgspec
 
-from inferpool.core.clock import Jitter
+from inferpool.core.clock import Clock, Jitter
 from inferpool.core.ids import NewId, ServerId
 from inferpool.dispatch.background import Background, Log
 from inferpool.dispatch.backlog import Backlog
@@ -12,6 +12,7 @@ from inferpool.dispatch.catalog import Catalog
 from inferpool.dispatch.feed import Feed
 from inferpool.dispatch.options import DispatchOptions
 from inferpool.dispatch.pace import Pace
+from inferpool.dispatch.tally import Tally
 from inferpool.store.protocol import Store, StoreReader
 
 
@@ -22,6 +23,7 @@ class Shared(msgspec.Struct, frozen=True, kw_only=True):
     reader: StoreReader
     options: DispatchOptions
     server_id: ServerId
+    clock: Clock
     new_id: NewId
     new_secret: Callable[[], str]
     jitter: Jitter
@@ -31,3 +33,4 @@ class Shared(msgspec.Struct, frozen=True, kw_only=True):
     backlog: Backlog
     feed: Feed
     pace: Pace
+    tally: Tally

@@ -86,7 +86,13 @@ class Uplink:
             settlement = await future
             if settlement.verdict in _REFUSING:
                 batch.refuse(key, settlement.verdict.value)
-        return list(batch.refused.values())
+        return self._refused(batch)
+
+    def _refused(self, batch: _Batch) -> list[RefusedEvent]:
+        refused = list(batch.refused.values())
+        for one in refused:
+            self._shared.tally.refused[one.reason] += 1
+        return refused
 
     def _other(self, batch: _Batch, event: Event) -> None:
         match event:
@@ -140,12 +146,15 @@ class Uplink:
         if held is None or held.state is HeldState.STOPPING or held.strand.attempt != event.attempt:
             batch.refuse(key, held.why or "stale" if held else batch.reasons.get(key, "stale"))
             return
-        strand = held.strand
+        tally, strand = self._shared.tally, held.strand
         have = len(strand.chunks)
         verdict = judge_seq(have, event.seq)
         if verdict is SeqVerdict.GAP:
             batch.refuse(key, "gap", have)
         elif verdict is SeqVerdict.ACCEPT and key not in batch.refused:
+            if not have:
+                tally.first_chunks.observe(asyncio.get_running_loop().time() - held.since)
+            tally.chunks += 1
             strand.add(event.data)
             batch.touched[strand] = None
             if strand.size > self._shared.options.stream_bytes:
@@ -236,14 +245,18 @@ class Uplink:
     def _publish(self, end: End, settlement: Settlement, held: Held | None) -> None:
         status = settlement.status
         if status is Status.PENDING:
+            self._shared.tally.retried += 1
             self._scheduler.came_back(settlement)
         elif status is not None:
             fault = None if isinstance(end, Completion) else end.fault
+            self._shared.tally.ended[status, fault.code if fault else ""] += 1
             outcome = Outcome(status=status, attempt=end.spoken.attempt, answer=end.answer, fault=fault)
             self._shared.feed.end(end.spoken.task_id, outcome)
         if isinstance(end, Completion) and held is not None and held.flow is not None:
             self._shared.backlog.spent(*held.flow, end.usage)
-            self._shared.pace.ran(held.flow[0], asyncio.get_running_loop().time() - held.since)
+            ran_s = asyncio.get_running_loop().time() - held.since
+            self._shared.pace.ran(held.flow[0], ran_s)
+            self._shared.tally.runs.observe(ran_s)
 
     # ---- llms ----------------------------------------------------------------------------------------------------
 

@@ -193,6 +193,7 @@ DOCS: Final[Mapping[str, Doc]] = {
         query={**dict.fromkeys(("subject", "outcome"), Text), "from": Time, "to": Time, **_IDS},
     ),
     "GET /openapi.json": Doc(replies={200: None}),
+    "GET /metrics": Doc(replies={200: None}),
     "GET /healthz": Doc(replies={200: HealthJson}),
     "GET /readyz": Doc(replies={200: HealthJson}),
 }

@@ -76,6 +76,7 @@ class Gate:
             self._dispatch.trail.note(deed_of(request, title, error.code.value))
 
     async def _refuse(self, request: Request, error: InferpoolError) -> None:
+        self._dispatch.tally.declined[error.code] += 1
         if request.started:
             await request.write(error_frame(error, request.dialect), more=False)  # only streams fail after their head
             return

@@ -8,7 +8,7 @@ from inferpool.core.access import Caller
 from inferpool.core.errors import Forbidden, InvalidRequest, NotFound
 from inferpool.core.ids import TaskId
 from inferpool.core.lifecycle import TERMINAL, Status
-from inferpool.core.task import StoredTask
+from inferpool.core.task import StoredTask, TaskFilter
 from inferpool.dispatch.calls import Call
 from inferpool.dispatch.line import Standing
 from inferpool.server.following import headers_of
@@ -16,7 +16,6 @@ from inferpool.server.presence import Presence
 from inferpool.server.query import Query, path_id
 from inferpool.server.request import Reply, Request
 from inferpool.server.site import Site
-from inferpool.store.protocol import TaskFilter
 from inferpool.wire.openai import CallBody, CallHeaders, check_metadata, read_body, read_headers
 from inferpool.wire.tasks import (
     AttemptList,

@@ -11,6 +11,7 @@ from inferpool.server import (
     health,
     inference_tasks,
     llms,
+    metrics,
     models,
     openapi,
     pools,
@@ -99,6 +100,7 @@ ROUTES: Final[tuple[Route, ...]] = (
     Route("DELETE", _TOKENS + "/{token_id}", tokens.revoke, Right(Resource.TOKENS, Action.DELETE)),
     Route("GET", "/api/v1/audit", audit.list_all, Right(Resource.AUDIT, Action.READ)),
     Route("GET", "/openapi.json", openapi.read, _READ_LLMS),
+    Route("GET", "/metrics", metrics.read, Right(Resource.METRICS, Action.READ)),
     Route("GET", "/healthz", health.alive, None),
     Route("GET", "/readyz", health.ready, None),
 )

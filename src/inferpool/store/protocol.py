@@ -29,6 +29,7 @@ from inferpool.core.task import (
     NewTask,
     PendingTask,
     StoredTask,
+    TaskFilter,
     TaskRow,
     Usage,
 )
@@ -295,18 +296,6 @@ class SessionLoss(msgspec.Struct, frozen=True, kw_only=True):
     """Whether the reverts cost a try: no after a leave, a server's restart."""
     unwritten: list[HeldAttempt]
     """Attempts whose frames were never handed over: they cost no try."""
-
-
-class TaskFilter(msgspec.Struct, frozen=True, kw_only=True):
-    """Filters of a list of tasks, joined by AND. Times bound `created_at` (from inclusive, to exclusive)."""
-
-    owner: str | None = None
-    statuses: list[Status] = []
-    pool: str | None = None
-    llm: str | None = None
-    agent: str | None = None
-    from_us: Micros | None = None
-    to_us: Micros | None = None
 
 
 class StoreReader(AccessReader, Protocol):

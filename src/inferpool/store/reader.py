@@ -11,11 +11,10 @@ from inferpool.core.clock import Micros
 from inferpool.core.ids import SessionId, TaskId, TokenId
 from inferpool.core.llm import Llm
 from inferpool.core.session import Session
-from inferpool.core.task import Attempt, PendingTask, StoredTask, TaskRow
+from inferpool.core.task import Attempt, PendingTask, StoredTask, TaskFilter, TaskRow
 from inferpool.store.access_protocol import AuditFilter
 from inferpool.store.connection import Connection, Row
 from inferpool.store.migrate import check_release
-from inferpool.store.protocol import TaskFilter
 from inferpool.store.rows import (
     ANY_TOKEN,
     APPLIED_MIGRATIONS,

@@ -8,8 +8,7 @@ import pytest
 from inferpool.core.clock import MINUTE, SECOND
 from inferpool.core.ids import TaskId
 from inferpool.core.lifecycle import Status
-from inferpool.core.task import PendingTask
-from inferpool.store.protocol import TaskFilter
+from inferpool.core.task import PendingTask, TaskFilter
 from tests.store.builders import (
     Rig,
     Worker,
