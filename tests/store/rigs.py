@@ -6,12 +6,17 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager, closing
 from pathlib import Path
 from typing import TypeAlias
 
+import asyncpg
+
 from inferpool.core.clock import Micros
 from inferpool.core.ids import TaskId
+from inferpool.store.postgres import PostgresOptions, open_postgres
 from inferpool.store.protocol import Store, StoreReader
 from inferpool.store.runners import Runner, ThreadRunner
-from tests.store.builders import Rig, Value
+from tests.store.builders import Rig, Value, new_id
+from tests.store.side_desk import SideDesk, emptied_desk, empty
 from tests.store.stores import SettableClock, opened_sqlite
+from tests.store.throwaway import NEWEST
 
 
 class SqliteRig:
@@ -62,10 +67,51 @@ async def threaded_sqlite_rig(folder: Path) -> AsyncIterator[Rig]:
         yield SqliteRig(pair.store, pair.reader, clock, path)
 
 
+class PostgresRig:
+    """A PostgreSQL store, its clock a row of a table."""
+
+    refusal: type[Exception] = asyncpg.IntegrityConstraintViolationError
+
+    def __init__(self, store: Store, reader: StoreReader, desk: SideDesk) -> None:
+        self.store = store
+        self.reader = reader
+        self._desk = desk
+
+    def now(self) -> Micros:
+        """What the database's clock says."""
+        [[now]] = self._desk.sql("SELECT now FROM test_clock")
+        assert isinstance(now, int)
+        return now
+
+    def later(self, duration: Micros) -> None:
+        """Let the database's clock go on by that long."""
+        self._desk.script(f"UPDATE test_clock SET now = now + {duration}")
+
+    async def flushed(self) -> None:
+        """Ask for a commit that changes nothing itself."""
+        await self.store.cancel(TaskId("nobody"))
+
+    def sql(self, statement: str, *values: Value) -> list[tuple[Value, ...]]:
+        """Run one statement on a connection of its own."""
+        return self._desk.sql(statement, *values)
+
+
+@asynccontextmanager
+async def postgres_rig(_: Path, version: int = NEWEST) -> AsyncIterator[Rig]:
+    """An emptied PostgreSQL store."""
+    desk = emptied_desk(version)
+    empty(desk)
+    pair = await open_postgres(desk.url, writer_id=new_id(), options=PostgresOptions(readers=1))
+    try:
+        yield PostgresRig(pair.store, pair.reader, desk)
+    finally:
+        await pair.close()
+
+
 OpensRig: TypeAlias = Callable[[Path], AbstractAsyncContextManager[Rig]]
 
-RIGS: Mapping[str, OpensRig] = {"sqlite": sqlite_rig}
+RIGS: Mapping[str, OpensRig] = {"sqlite": sqlite_rig, "postgres": postgres_rig}
 """Every claim of the suite is made of each of these."""
 
-RACING: Mapping[str, OpensRig] = {"sqlite": sqlite_rig, "sqlite on threads": threaded_sqlite_rig}
+RACING: Mapping[str, OpensRig] = {**RIGS, "sqlite on threads": threaded_sqlite_rig}
 """The claims about races are made of these."""

@@ -1,4 +1,4 @@
-"""Where a connection's work is done: on a thread of its own, or inline in a simulation.
+"""Where a connection's work is done: on a thread of its own, on the event loop, or inline in a simulation.
 
 Work is a coroutine over a `Connection`. One that never suspends (SQLite's) is driven to its end by whoever runs it, so
 the same transaction code serves a blocking driver here, an asynchronous one on the event loop.
@@ -47,6 +47,23 @@ class InlineRunner:
 
     async def close(self) -> None:
         """Nothing is ever left to finish."""
+
+
+class LoopRunner:
+    """Awaits the work on the event loop itself: for a driver that is asynchronous."""
+
+    def __init__(self) -> None:
+        self._turn = asyncio.Lock()
+
+    async def run(self, work: Work[T]) -> T:
+        """Await the work in its turn."""
+        async with self._turn:
+            return await work()
+
+    async def close(self) -> None:
+        """Wait for the work that was handed in before."""
+        async with self._turn:
+            return
 
 
 class ThreadRunner:

@@ -8,9 +8,12 @@ from inferpool.core import failpoints
 from inferpool.core.clock import Micros
 from inferpool.core.errors import StoreUnavailable
 from inferpool.store import claims, endings, enqueue, tasks
-from inferpool.store.connection import Connection, RowRefused
+from inferpool.store.connection import Connection, RowRefused, TransactionLost
 from inferpool.store.operations import Batch, Waiting
 from inferpool.store.rows import Claimer
+
+TRIES: Final = 5
+"""How often a transaction is made that other servers, or a broken connection, undo."""
 
 _PASSING: Final = contextlib.suppress(StoreUnavailable)
 
@@ -21,9 +24,8 @@ async def commit(connection: Connection, operations: list[Waiting]) -> None:
     A bad row must not fail its batch: the halves are tried again, until it stands alone. When the database cannot work
     at all, every operation has that as its fault, and nothing of them was kept.
     """
-    batch = Batch(operations)
     try:
-        await _transact(connection, batch)
+        batch = await _transact(connection, operations)
     except StoreUnavailable as fault:
         await _undo(connection)
         for operation in operations:
@@ -50,11 +52,22 @@ async def _undo(connection: Connection) -> None:
         await connection.rollback()
 
 
-async def _transact(connection: Connection, batch: Batch) -> None:
-    now = await connection.begin()
-    await _run(connection, batch, now)
-    _reach(batch, "before")
-    await connection.commit()
+async def _transact(connection: Connection, operations: list[Waiting]) -> Batch:
+    """Make the transaction, again where it was lost by nobody's fault. Raises `StoreUnavailable` when that goes on."""
+    why: TransactionLost | None = None
+    for _ in range(TRIES):
+        batch = Batch(operations)
+        try:
+            now = await connection.begin()
+            await _run(connection, batch, now)
+            _reach(batch, "before")
+            await connection.commit()
+        except TransactionLost as lost:
+            await _undo(connection)
+            why = lost
+        else:
+            return batch
+    raise StoreUnavailable(f"the database cannot work: {why}") from why
 
 
 async def _run(connection: Connection, batch: Batch, now: Micros) -> None:

@@ -1,0 +1,154 @@
+"""The store that many servers share: one PostgreSQL database."""
+
+import contextlib
+from collections.abc import Sequence
+from importlib.metadata import version
+from typing import Final
+
+import msgspec
+
+from inferpool.core.clock import SECOND, Micros
+from inferpool.core.errors import StoreUnavailable
+from inferpool.store.connection import TransactionLost
+from inferpool.store.migrate import load_migrations, migrate
+from inferpool.store.postgres_connection import PostgresConnection
+from inferpool.store.postgres_driver import Address, Timeouts
+from inferpool.store.postgres_faults import POOLED, translated
+from inferpool.store.postgres_link import Link
+from inferpool.store.reader import Desk, SqlReader
+from inferpool.store.runners import LoopRunner, Runner
+from inferpool.store.sql import SqlStore
+from inferpool.store.transaction import TRIES
+from inferpool.store.writer import Writer
+
+_DIALECT: Final = "postgres"
+_MIGRATION_S: Final = 3600.0
+"""How long a migration may take, or wait for that of another server."""
+
+
+class PostgresOptions(msgspec.Struct, frozen=True, kw_only=True):
+    """What a store may be told beside its address."""
+
+    release: str = version("inferpool")
+    """The running code's release: migrations may ask for a newer one."""
+    dead_after: Micros = 6 * SECOND
+    """A server without a heartbeat for so long is dead (spec section 4)."""
+    readers: int = 4
+    """Connections that only read."""
+    timeouts: Timeouts = Timeouts()
+
+
+class PostgresReaders:
+    """The connections that only read."""
+
+    def __init__(self, links: Sequence[Link]) -> None:
+        self._links = links
+        self._runners = [LoopRunner() for _ in links]
+        desks = [Desk(PostgresConnection(link), runner) for link, runner in zip(links, self._runners, strict=True)]
+        self.reader = SqlReader(desks)
+
+    async def close(self) -> None:
+        """Finish the reads that are under way, close the connections."""
+        for link in self._links:
+            link.hurry()
+        for runner in self._runners:
+            await runner.close()
+        self.let_go()
+
+    def let_go(self) -> None:
+        """Close the connections at once."""
+        for link in self._links:
+            link.drop()
+
+
+class PostgresPair:
+    """An open store with its reader."""
+
+    def __init__(self, link: Link, writer_id: str, readers: PostgresReaders, dead_after: Micros) -> None:
+        self._link = link
+        self._writer_id = writer_id
+        self._connection = PostgresConnection(link, writer_id)
+        self._runner: Runner = LoopRunner()
+        self._readers = readers
+        self._writer = Writer(self._connection, self._runner)
+        self.store = SqlStore(self._writer, dead_after)
+        self.reader = readers.reader
+
+    async def close(self) -> None:
+        """Flush what waits, close the connections."""
+        self._link.hurry()
+        await self._writer.close()
+        await self._readers.close()
+        with contextlib.suppress(StoreUnavailable):
+            # Where the database is away, another server forgets this writer tomorrow.
+            await self._connection.write("retire", [(self._writer_id,)])
+        self._connection.close()
+
+    def abandon(self) -> None:
+        """Drop what is not committed, as a crash would."""
+        self._writer.abandon()
+        self._readers.let_go()
+        self._connection.close()
+
+
+async def open_postgres(url: str, *, writer_id: str, options: PostgresOptions | None = None) -> PostgresPair:
+    """Open the database, migrated as needed; `writer_id` is new at each start.
+
+    Raises `StoreUnavailable`, in one line that names the remedy, when that cannot be.
+    """
+    chosen = options or PostgresOptions()
+    link = Link(Address(url, chosen.timeouts, mark=writer_id))
+    looking = _readers(url, chosen)
+    try:
+        await _check_pooler(link, looking[0])
+        await _migrate(url, chosen)
+    except BaseException:
+        for one in (link, *looking):
+            one.drop()
+        raise
+    return PostgresPair(link, writer_id, PostgresReaders(looking), chosen.dead_after)
+
+
+async def open_postgres_reader(url: str, *, options: PostgresOptions | None = None) -> PostgresReaders:
+    """Open the database only to look. Raises `StoreUnavailable` when it is no store, or a newer release has claimed it."""
+    chosen = options or PostgresOptions()
+    looking = PostgresReaders(_readers(url, chosen))
+    try:
+        await looking.reader.check(chosen.release)
+    except BaseException:
+        looking.let_go()
+        raise
+    return looking
+
+
+def _readers(url: str, options: PostgresOptions) -> list[Link]:
+    return [Link(Address(url, options.timeouts, reads_only=True)) for _ in range(options.readers)]
+
+
+async def _migrate(url: str, options: PostgresOptions) -> None:
+    """Bring the schema up, on a connection of its own: the others have prepared nothing that it could change."""
+    patient = msgspec.structs.replace(options.timeouts, statement_s=_MIGRATION_S, lock_s=_MIGRATION_S)
+    link = Link(Address(url, patient))
+    why: TransactionLost | None = None
+    try:
+        for _ in range(TRIES):
+            try:
+                return await migrate(PostgresConnection(link), load_migrations(_DIALECT), options.release)
+            except TransactionLost as lost:
+                why = lost
+    finally:
+        link.drop()
+    raise StoreUnavailable(f"the database cannot be migrated: {why}") from why
+
+
+async def _check_pooler(first: Link, second: Link) -> None:
+    """Raises `StoreUnavailable` where one connection's settings are another's: prepared statements would be too."""
+    one, other = await first.driver(), await second.driver()
+    mark = first.address.mark
+    with translated():
+        await other.command("begin")
+        [[seen]] = await other.run("see_mark", [()])
+        kept = None if seen == mark else (await one.run("see_mark", [()]))[0][0]
+        await other.command("rollback")
+    if kept != mark:
+        raise StoreUnavailable(f"PostgreSQL at {first.address.place}: {POOLED}")

@@ -1,0 +1,106 @@
+"""What tests do to a PostgreSQL database behind a store's back, from plain functions: an event loop of their own runs it."""
+
+import asyncio
+import os
+import re
+import threading
+from collections.abc import Coroutine
+from functools import cache
+from itertools import count
+from typing import TypeVar
+
+import asyncpg
+
+from inferpool.store.postgres import open_postgres
+from tests.store.builders import Value
+from tests.store.stores import START
+from tests.store.throwaway import GIVEN, NEWEST, server
+
+T = TypeVar("T")
+
+PATIENCE_S = 60.0
+
+
+class SideDesk:
+    """One connection to a database that stays open from test to test."""
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+        self._connection = _run(asyncpg.connect(url, command_timeout=PATIENCE_S))
+
+    def script(self, text: str) -> None:
+        """Run statements that take nothing, give nothing."""
+        _run(self._connection.execute(text))
+
+    def sql(self, statement: str, *values: Value) -> list[tuple[Value, ...]]:
+        """Run one statement, its parameters written as in SQLite."""
+        places = count(1)
+        numbered = re.sub(r"\?", lambda _: f"${next(places)}", statement)
+        return [tuple(record) for record in _run(self._connection.fetch(numbered, *values))]
+
+
+@cache
+def emptied_desk(version: int = NEWEST) -> SideDesk:
+    """This process's own migrated database, its clock standing still; `empty` it before each use."""
+    url = _create(version)
+    _run(_migrated(url))
+    desk = SideDesk(url)
+    desk.script(
+        f"""
+        CREATE TABLE test_clock (now bigint NOT NULL);
+        INSERT INTO test_clock VALUES ({START});
+        CREATE OR REPLACE FUNCTION now_us() RETURNS bigint LANGUAGE sql STABLE AS 'SELECT now FROM test_clock';
+        """
+    )
+    return desk
+
+
+def empty(desk: SideDesk) -> None:
+    """Send away whoever an earlier test left, delete all rows, set the clock back."""
+    desk.sql(
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
+    )
+    desk.script(
+        f"""
+        DELETE FROM tasks; DELETE FROM attempts; DELETE FROM chunks; DELETE FROM idempotency_keys; DELETE FROM lanes;
+        DELETE FROM servers; DELETE FROM writers; DELETE FROM sessions; DELETE FROM llms; DELETE FROM tokens;
+        DELETE FROM audit; UPDATE test_clock SET now = {START};
+        """
+    )
+
+
+def _create(version: int) -> str:
+    """A new database on the server that is given, or on this process's own."""
+    name = f"inferpool_test_{os.getpid()}_{version}"
+    given = os.environ.get(GIVEN)
+    admin = given or server(version).url()
+    _run(_executed(admin, f"CREATE DATABASE {name} TEMPLATE template0"))
+    return _renamed(given, name) if given else server(version).url(name)
+
+
+def _renamed(url: str, database: str) -> str:
+    head, _, tail = url.partition("://")
+    place, _, rest = tail.partition("/")
+    _, question, parameters = rest.partition("?")
+    return f"{head}://{place}/{database}{question}{parameters}"
+
+
+async def _executed(url: str, statement: str) -> None:
+    connection = await asyncpg.connect(url)
+    await connection.execute(statement)
+    await connection.close()
+
+
+async def _migrated(url: str) -> None:
+    await (await open_postgres(url, writer_id="migrates")).close()
+
+
+@cache
+def _loop() -> asyncio.AbstractEventLoop:
+    loop = asyncio.new_event_loop()
+    threading.Thread(target=loop.run_forever, name="side desk", daemon=True).start()
+    return loop
+
+
+def _run(work: Coroutine[None, None, T]) -> T:
+    return asyncio.run_coroutine_threadsafe(work, _loop()).result(PATIENCE_S)
