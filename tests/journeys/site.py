@@ -40,13 +40,15 @@ class Site(Fleet):
         await self.check_laws()
         assert [path.name for path in self.folder.rglob("*.result")] == [], "answers left in an outbox"
 
+    def credentials(self) -> dict[str, str]:
+        """The header that shows the token, once there is one."""
+        return {"Authorization": f"Bearer {self.token}"} if self.token else {}
+
     # ---- asking --------------------------------------------------------------------------------------------------
 
     async def ask(self, method: str, path: str, body: object = None, **headers: str) -> tuple[int, dict[str, object]]:
         """Status with the JSON answer of a call to the server."""
-        named = {key.replace("_", "-"): value for key, value in headers.items()}
-        if self.token:
-            named.setdefault("Authorization", f"Bearer {self.token}")
+        named = self.credentials() | {key.replace("_", "-"): value for key, value in headers.items()}
         async with self.http.request(method, self.server_url + path, json=body, headers=named) as reply:
             text = await reply.text()
             return reply.status, json.loads(text) if text else {}
@@ -55,7 +57,8 @@ class Site(Fleet):
         """An async task with this directive for the engine; its id."""
         request = chat(text, **fields)
         self.ledger.unsure.append(request)
-        headers = {"Content-Type": "application/json"} | ({} if key is None else {"Idempotency-Key": key})
+        headers = self.credentials() | {"Content-Type": "application/json"}
+        headers |= {} if key is None else {"Idempotency-Key": key}
         path = self.server_url + "/api/v1/inference-tasks"
         async with self.http.post(path, data=b'{"request":' + request + b"}", headers=headers) as reply:
             row = await reply.json()
@@ -68,7 +71,8 @@ class Site(Fleet):
         """A blocked call of the OpenAI API: the status with the body that came. `persist`: it survives its caller."""
         request = chat(text, **fields)
         self.ledger.unsure.append(request)
-        headers = {"Content-Type": "application/json"} | ({"Inferpool-On-Disconnect": "continue"} if persist else {})
+        headers = self.credentials() | {"Content-Type": "application/json"}
+        headers |= {"Inferpool-On-Disconnect": "continue"} if persist else {}
         async with self.http.post(self.server_url + "/v1/chat/completions", data=request, headers=headers) as reply:
             body = await reply.read()
         self.ledger.unsure.remove(request)
