@@ -53,6 +53,7 @@ async def test_rubbish_from_a_worker_is_refused_as_a_whole(rig: Rig, worker: Scr
         {"last_seq": 2**70},
         {"last_seq": -1},
         {"body_base64": "no base64!"},
+        {"body_base64": "\N{SNOWMAN}"},
     ],
 )
 async def test_a_strange_result_harms_nobody_but_its_task(rig: Rig, fields: dict[str, object]) -> None:

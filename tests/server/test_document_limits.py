@@ -1,5 +1,6 @@
 """Claims about the limits in `/openapi.json`: what they allow is taken, what they forbid is refused."""
 
+import itertools
 from typing import cast
 
 import jsonschema_rs
@@ -108,6 +109,34 @@ async def test_a_body_is_taken_where_the_document_allows_it_refused_where_not(ri
         answer = await rig.post(path, body, inferpool_session_secret=SECRET, **headers)
         refused = answer.status >= 400 and answer.error["code"] in {"invalid_request", "protocol_unsupported"}
         assert refused is not fits(body_schema(f"POST {path}"), body), (body, answer.body)
+
+
+NUMBERS = [-(2**63) - 1, -(2**63), 0, 2**63 - 1, 2**63]
+
+
+async def test_a_workers_numbers_are_those_that_a_database_holds(rig: Rig, worker: ScriptedWorker) -> None:
+    one = {"task_id": "x", "attempt": 1}
+    chunk, result = {"type": "chunk", "seq": 1, "data": ""}, {"type": "result", "status": 200, "content_type": "x"}
+    llm_status = {"type": "llm_status", "llm_name": "x", "status": "active", "slots": 1}
+    for event, fields in (
+        (chunk, ("attempt", "seq")),
+        (result, ("status", "last_seq")),
+        (llm_status, ("slots", "revision")),
+    ):
+        for field, value in itertools.product(fields, NUMBERS):
+            body: Object = {"events": [{**one, **event, field: value}]}
+            answer = await rig.post(worker.path + "/events", body, **worker.headers)
+            assert answer.status in {200, 400}
+            assert (answer.status == 200) is fits(body_schema(f"POST {SESSIONS}/{{session_id}}/events"), body), (
+                answer.body
+            )
+
+
+async def test_a_batch_without_a_body_is_a_heartbeat(rig: Rig, worker: ScriptedWorker) -> None:
+    answer = await rig.call("POST", worker.path + "/events", {**HOST, **worker.headers})
+    assert (answer.status, answer.json) == (200, {"refused": []})
+    body = cast("Object", operation(f"POST {SESSIONS}/{{session_id}}/events")["requestBody"])
+    assert body["required"] is False
 
 
 QUERIES = [

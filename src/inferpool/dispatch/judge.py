@@ -1,7 +1,6 @@
 """From what a worker says of an attempt's end to the verb that the law knows for it."""
 
 import base64
-import binascii
 from typing import Final, TypeAlias
 
 from inferpool.core.errors import Code, InvalidRequest
@@ -69,5 +68,5 @@ def body_of(event: Result) -> bytes:
         return (event.body or "").encode()
     try:
         return base64.b64decode(event.body_base64, validate=True)
-    except binascii.Error as error:
+    except ValueError as error:
         raise InvalidRequest("`body_base64` is not base64", param="body_base64") from error

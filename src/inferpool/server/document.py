@@ -94,7 +94,7 @@ def _operation(route: Route, doc: Doc, known: Mapping[str, Schema]) -> Schema:
         schema = known[repr(doc.body)]
         if doc.engine and "{" not in route.path:
             schema = {"allOf": [schema, {"required": ["model"], "properties": {"model": {"minLength": 1}}}]}
-        operation["requestBody"] = {"required": True, "content": {media: {"schema": schema}}}
+        operation["requestBody"] = {"required": not doc.bodiless, "content": {media: {"schema": schema}}}
     return operation
 
 

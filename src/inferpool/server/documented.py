@@ -45,6 +45,8 @@ class Doc(msgspec.Struct, frozen=True, kw_only=True):
 
     body: Body | None = None
     form: bool = False
+    bodiless: bool = False
+    """It may come without its body."""
     replies: Mapping[int, Body | None]
     stream: bool = False
     """Its success may be an event stream."""
@@ -169,6 +171,7 @@ DOCS: Final[Mapping[str, Doc]] = {
     ),
     f"POST {_ONE_SESSION}/events": Doc(
         body=EventsRequest,
+        bodiless=True,
         replies={200: EventsReply},
         errors=frozenset({409, 413, 415}),
         headers=_SPOKEN,

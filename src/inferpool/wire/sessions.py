@@ -4,7 +4,7 @@ Spec section 4. Both sides import these structs, so that they cannot drift. Unkn
 on either side, so that releases can be mixed.
 """
 
-from typing import Final, TypeAlias
+from typing import Annotated, Final, TypeAlias
 
 import msgspec
 
@@ -17,6 +17,8 @@ SECRET_HEADER: Final = "Inferpool-Session-Secret"  # noqa: S105 - the header's n
 EPOCH_HEADER: Final = "Inferpool-Session-Epoch"
 INLINE_REQUEST_LIMIT: Final = 256 * 1024
 """Bytes of a request body up to which it travels inside its `infer` frame."""
+Number: TypeAlias = Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)]
+"""What a database's integer holds."""
 
 
 # ---- registration -----------------------------------------------------------------------------------------------------
@@ -34,17 +36,17 @@ class Holding(msgspec.Struct, frozen=True, kw_only=True):
     """An attempt whose terminal event is not acknowledged yet; `ended`: that event waits in the outbox."""
 
     task_id: str
-    attempt: int
-    last_seq: int = 0
+    attempt: Number
+    last_seq: Number = 0
     ended: bool = False
 
 
 class RegisterRequest(msgspec.Struct, frozen=True, kw_only=True):
     """`POST /api/v1/sessions`. The secret travels in `SECRET_HEADER`."""
 
-    protocol: int = PROTOCOL
+    protocol: Number = PROTOCOL
     session_id: str | None = None
-    epoch: int
+    epoch: Number
     worker: WorkerInfo
     llms: list[LlmOffer] = []
     holding: list[Holding] = []
@@ -169,8 +171,8 @@ class Started(_Event, frozen=True, kw_only=True, tag="started"):
     """The engine answered with this 2xx status."""
 
     task_id: str
-    attempt: int
-    status: int
+    attempt: Number
+    status: Number
     content_type: str
 
 
@@ -178,8 +180,8 @@ class Chunk(_Event, frozen=True, kw_only=True, tag="chunk"):
     """One SSE payload of the engine, as it is; `seq` starts at 1 in each attempt without a gap."""
 
     task_id: str
-    attempt: int
-    seq: int
+    attempt: Number
+    seq: Number
     data: str
 
 
@@ -187,9 +189,9 @@ class Result(_Event, frozen=True, kw_only=True, tag="result"):
     """The engine's HTTP answer, whatever its status; for a stream, the assembled body."""
 
     task_id: str
-    attempt: int
-    last_seq: int = 0
-    status: int
+    attempt: Number
+    last_seq: Number = 0
+    status: Number
     content_type: str
     retry_after_s: float | None = None
     body: str | None = None
@@ -201,7 +203,7 @@ class Failed(_Event, frozen=True, kw_only=True, tag="failure"):
     """No answer came, or a stream broke off: to be tried again; `engine_timeout` ends the task."""
 
     task_id: str
-    attempt: int
+    attempt: Number
     code: str
     message: str
 
@@ -210,14 +212,14 @@ class Returned(_Event, frozen=True, kw_only=True, tag="returned"):
     """The worker gives the attempt back, begun or not."""
 
     task_id: str
-    attempt: int
+    attempt: Number
 
 
 class Stopped(_Event, frozen=True, kw_only=True, tag="stopped"):
     """The engine was stopped after a cancel, a drop or a refusal: its slot is free."""
 
     task_id: str
-    attempt: int
+    attempt: Number
     usage: Usage | None = None
 
 
@@ -234,8 +236,8 @@ class LlmStatusChanged(_Event, frozen=True, kw_only=True, tag="llm_status"):
 
     llm_name: str
     status: LlmStatus
-    slots: int
-    revision: int = 0
+    slots: Number
+    revision: Number = 0
     """Rises with each change that the worker tells: a request that arrives late, after its sender gave it up, must not
     bring an older state back. 0: the worker does not count."""
 
