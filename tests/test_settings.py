@@ -5,7 +5,7 @@ from pathlib import Path
 import platformdirs
 import pytest
 
-from inferpool.settings import FILE, SettingError, Settings, check_host, database_path, load, state_path
+from inferpool.settings import FILE, SettingError, Settings, check_host, database, load, state_path
 
 
 def loaded(folder: Path, environment: dict[str, str] | None = None, **flags: object) -> Settings:
@@ -110,21 +110,32 @@ def test_a_file_that_is_no_toml_is_told(tmp_path: Path, content: bytes) -> None:
         ("sqlite:inferpool.db", "inferpool.db"),
         ("inferpool.db", "inferpool.db"),
         ("/var/lib/in:fer.db", "/var/lib/in:fer.db"),
+        ("postgresql.db", "postgresql.db"),
+        ("postgresql", "postgresql"),
     ],
 )
 def test_a_database_is_named_by_a_url_or_a_bare_path(url: str, path: str) -> None:
-    assert database_path(url) == Path(path)
+    assert database(url) == Path(path)
+
+
+@pytest.mark.parametrize("url", ["postgresql://db/inferpool", "postgres://u:p@db:5432,db2/inferpool?sslmode=require"])
+def test_a_database_of_postgres_is_named_by_its_url(url: str) -> None:
+    assert database(url) == url
+
+
+def test_a_url_that_is_refused_is_not_quoted_for_it_may_hold_a_password() -> None:
+    with pytest.raises(SettingError) as refused:
+        database("mysql://user:secret@localhost/inferpool")
+    assert "secret" not in str(refused.value)
 
 
 def test_without_a_url_the_database_lies_in_the_users_data_folder() -> None:
-    assert database_path(None) == platformdirs.user_data_path("inferpool") / "inferpool.db"
+    assert database(None) == platformdirs.user_data_path("inferpool") / "inferpool.db"
 
 
 @pytest.mark.parametrize(
     ("url", "word"),
     [
-        ("postgresql://localhost/inferpool", "not in this release"),
-        ("postgres://localhost/inferpool", "not in this release"),
         ("sqlite://host/inferpool.db", "three slashes"),
         ("mysql://localhost/inferpool", "is no file"),
         ("sqlite::memory:", "is no file"),
@@ -134,7 +145,7 @@ def test_without_a_url_the_database_lies_in_the_users_data_folder() -> None:
 )
 def test_any_other_database_is_refused_with_a_remedy(url: str, word: str) -> None:
     with pytest.raises(SettingError, match=word):
-        database_path(url)
+        database(url)
 
 
 def test_a_workers_state_lies_in_the_users_state_folder_unless_told() -> None:

@@ -40,19 +40,16 @@ from inferpool.settings import (
     SharedSettings,
     WorkerSettings,
     check_host,
-    database_path,
+    database,
     state_path,
 )
-from inferpool.store.runners import ThreadRunner
-from inferpool.store.sqlite import SqlitePair, open_sqlite
+from inferpool.store.opening import Pair, open_store, place
 from inferpool.worker.disk import StateFolder
 from inferpool.worker.log import Log as WorkerLog
 from inferpool.worker.options import OutboxOptions, WorkerOptions
 from inferpool.worker.parts import WorkerParts
 from inferpool.worker.run import Worker
 
-READERS: Final = 2
-"""Threads that read the store; SQLite's readers never wait for its writer."""
 ENGINE_KEEP_ALIVE_S: Final = 2.0
 """Engines close unused connections after as little as 5 s; a request must not race that."""
 
@@ -87,15 +84,9 @@ async def run_server(settings: Settings, announce: Callable[[str], None] = say, 
     Raises `SettingError`, `StoreUnavailable` (another server uses the file, say), `OSError` for a port that is taken.
     """
     look_for_garbage_seldom()
-    path = database_path(settings.serve.database_url)
     log = make_log(settings.shared)
     arm_failpoint(settings.shared.failpoint)
-    pair = await open_sqlite(
-        path,
-        clock=WallClock(),
-        runner=ThreadRunner("inferpool-writer"),
-        readers=[ThreadRunner(f"inferpool-reader-{number}") for number in range(READERS)],
-    )
+    pair = await open_store(database(settings.serve.database_url), WallClock(), new_id())
     try:
         await check_openness(pair, settings.serve, log)
         dispatch = make_dispatch(pair, settings.serve, log)
@@ -104,19 +95,19 @@ async def run_server(settings: Settings, announce: Callable[[str], None] = say, 
         await pair.close()
 
 
-async def check_openness(pair: SqlitePair, settings: ServeSettings, log: FilteringBoundLogger) -> None:
+async def check_openness(pair: Pair, settings: ServeSettings, log: FilteringBoundLogger) -> None:
     """Say whom the server will serve. Raises `SettingError` where that would be everybody, unless it is told to."""
-    database = str(database_path(settings.database_url))
+    where = place(database(settings.database_url))
     if await pair.reader.any_token():
-        log.info("there are tokens, so every call needs one", database=database)
+        log.info("there are tokens, so every call needs one", database=where)
     elif settings.insecure:
-        log.warning("insecure: there are no tokens, so whoever reaches this server may use it", database=database)
+        log.warning("insecure: there are no tokens, so whoever reaches this server may use it", database=where)
     else:
         check_host(settings.host)
-        log.info("open: there are no tokens, so whoever uses this machine may use this server", database=database)
+        log.info("open: there are no tokens, so whoever uses this machine may use this server", database=where)
 
 
-def make_dispatch(pair: SqlitePair, settings: ServeSettings, log: FilteringBoundLogger) -> Dispatch:
+def make_dispatch(pair: Pair, settings: ServeSettings, log: FilteringBoundLogger) -> Dispatch:
     """The use cases over an open store, under a server id of their own."""
     parts = Parts(clock=WallClock(), new_id=new_id, new_secret=new_secret, jitter=random.Random(), log=log)
     return Dispatch(pair.store, pair.reader, dispatch_options(settings), parts, ServerId(new_id()))

@@ -160,8 +160,8 @@ def load(
     )
 
 
-def database_path(url: str | None) -> Path:
-    """The SQLite file that a database URL (or a bare path) names; the user's own when it is None.
+def database(url: str | None) -> Path | str:
+    """The SQLite file that a database URL (or a bare path) names, the user's own when it is None; a URL of PostgreSQL stays.
 
     `sqlite:///var/lib/inferpool.db` is an absolute path, `sqlite:inferpool.db` or `inferpool.db` one below the working
     directory. Raises `SettingError` for any other kind of database.
@@ -169,8 +169,8 @@ def database_path(url: str | None) -> Path:
     if url is None:
         return platformdirs.user_data_path("inferpool") / "inferpool.db"
     scheme, colon, rest = url.partition(":")
-    if scheme in {"postgres", "postgresql"}:
-        raise SettingError("database_url: PostgreSQL is not in this release; give sqlite:///PATH or a path")
+    if scheme in {"postgres", "postgresql"} and rest.startswith("//"):
+        return url
     if not colon or scheme != "sqlite":
         rest = url
     if rest.startswith("//"):
@@ -180,7 +180,9 @@ def database_path(url: str | None) -> Path:
             )
         rest = "/" + rest.lstrip("/")
     if "://" in rest or rest in {"", ":memory:"}:
-        raise SettingError(f"database_url: {url!r} is no file; give sqlite:///PATH or a path")
+        raise SettingError(
+            "database_url: it is no file, no PostgreSQL; give sqlite:///PATH, a path or postgresql://USER@HOST/DATABASE"
+        )
     return Path(rest).expanduser()
 
 

@@ -63,7 +63,7 @@ def test_a_command_without_its_word_shows_its_help(typed: Typed, words: tuple[st
         ("get", "tasks", "--limit", "0"),
         ("get", "tasks", "--server", "ftp://a"),
         ("serve", "--host", "0.0.0.0"),
-        ("serve", "--database-url", "postgresql://db/inferpool"),
+        ("serve", "--database-url", "mysql://db/inferpool"),
         ("worker", "--engine", "no address"),
     ],
     ids=" ".join,

@@ -12,7 +12,7 @@ from inferpool.cli.checkup import Checkup, Finding, State
 from inferpool.cli.exits import EXIT_CODES, ExitCode
 from inferpool.cli.output import Output, OutputFlag, plain, print_value
 from inferpool.cli.remote import ServerFlag, TokenFlag
-from inferpool.settings import Settings, database_path, load
+from inferpool.settings import Settings, database, load
 from inferpool.store.invariants import RULES, Rule
 
 app = typer.Typer()
@@ -50,12 +50,12 @@ def doctor(
     too. --database-url alone checks the store alone; --server or --engine without it the set-up alone.
     """
     settings = load({"database_url": database_url, "engine": engine, "server": server, "token": token})
-    path = database_path(settings.serve.database_url)
     told: list[Finding] = []
     if database_url is None or server or engine:
         told += asyncio.run(_check_up(settings, spoken=output is None))
-    if database_url is not None or not (server or engine or not path.exists()):
-        told += asyncio.run(_examine(path, spoken=output is None))
+    where = database(settings.serve.database_url)
+    if database_url is not None or not (server or engine or (isinstance(where, Path) and not where.exists())):
+        told += asyncio.run(_examine(where, spoken=output is None))
     if output is not None:
         _print(told, output)
     if any(finding.state is State.FAIL for finding in told):
@@ -94,24 +94,21 @@ async def _check_up(settings: Settings, *, spoken: bool) -> list[Finding]:
     return told
 
 
-async def _examine(path: Path, *, spoken: bool) -> list[Finding]:
+async def _examine(where: Path | str, *, spoken: bool) -> list[Finding]:
     """Check the store, tell each breach; gives a finding a rule."""
     from inferpool.compose import WallClock
     from inferpool.store.invariants import Survey
-    from inferpool.store.sqlite_connection import connect_reader
+    from inferpool.store.opening import looking_into, place
 
-    connection = connect_reader(path, WallClock())
-    try:
+    with looking_into(where, WallClock()) as connection:
         survey = Survey(connection)
         found = Counter[str]()
         async for breach in survey.violations():
             found[breach.rule] += 1
             if spoken and found[breach.rule] <= SHOWN:
-                sys.stdout.write(f"BROKEN {breach.rule}: {breach.subject or path}: {breach.detail}\n")
-    finally:
-        connection.close()
+                sys.stdout.write(f"BROKEN {breach.rule}: {breach.subject or place(where)}: {breach.detail}\n")
     if spoken:
-        _tell_store(path, survey.tasks, found)
+        _tell_store(place(where), survey.tasks, found)
     return [_rule(rule, found[rule.name]) for rule in RULES]
 
 
@@ -121,11 +118,11 @@ def _rule(rule: Rule, count: int) -> Finding:
     return Finding(rule.name, State.OK, rule.says)
 
 
-def _tell_store(path: Path, tasks: int, found: Counter[str]) -> None:
+def _tell_store(place: str, tasks: int, found: Counter[str]) -> None:
     for rule in RULES:
         count = found[rule.name]
         state = f"broken {count} times; {rule.remedy}" if count else "ok"
         sys.stdout.write(f"{rule.name:<17} {rule.says}: {state}\n")
     total = found.total()
     verdict = f"{total} breaches of the law" if total else "no breach of the law"
-    sys.stdout.write(f"{tasks} tasks checked in {path}: {verdict}\n")
+    sys.stdout.write(f"{tasks} tasks checked in {place}: {verdict}\n")

@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager, suppress
 from inferpool.core.access import AuditEntry
 from inferpool.core.ids import TokenId
 from inferpool.dispatch.access import Access, MadeToken, Makers, Wish
-from inferpool.settings import ServeSettings, database_path
+from inferpool.settings import ServeSettings, database
 from inferpool.store.access_protocol import AccessReader, AccessStore
 from inferpool.wire.tokens import MadeTokenJson, NewTokenRequest, TokenJson, check_new_token, show_made, show_token
 
@@ -64,14 +64,15 @@ def _user() -> str:
 
 @asynccontextmanager
 async def own_tokens(settings: ServeSettings) -> AsyncIterator[OwnTokens]:
-    """The tokens of the store that `inferpool serve` would open. Raises `StoreUnavailable` while a server runs on it."""
+    """The tokens of the store that `inferpool serve` would open.
+
+    Raises `StoreUnavailable` while a server runs on an SQLite file; PostgreSQL takes us beside it.
+    """
     from inferpool.compose import WallClock, new_id, new_secret
-    from inferpool.store.runners import InlineRunner
-    from inferpool.store.sqlite import open_sqlite
+    from inferpool.store.opening import open_store
 
     clock = WallClock()
-    path = database_path(settings.database_url)
-    pair = await open_sqlite(path, clock=clock, runner=InlineRunner(), readers=[InlineRunner()])
+    pair = await open_store(database(settings.database_url), clock, new_id())
     try:
         yield OwnTokens(pair.store, pair.reader, Makers(clock, new_id, new_secret))
     finally:

@@ -14,6 +14,7 @@ app = typer.Typer()
 @app.command(
     "serve",
     epilog="Examples:\n\n$ inferpool serve\n\n$ inferpool serve --port 9000 --database-url sqlite:///var/lib/inferpool.db"
+    "\n\n$ inferpool serve --database-url postgresql://inferpool@db.example/inferpool"
     "\n\nOther settings come from INFERPOOL_… variables or inferpool.toml: docs/reference/settings.md lists them.\n\n"
     + EXIT_CODES,
 )
@@ -29,7 +30,11 @@ def serve(
     port: Annotated[int | None, typer.Option("--port", metavar="PORT", help="0: any free one (default: 8010)")] = None,
     database_url: Annotated[
         str | None,
-        typer.Option("--database-url", metavar="URL", help="sqlite:///PATH or a path (default: in your data folder)"),
+        typer.Option(
+            "--database-url",
+            metavar="URL",
+            help="sqlite:///PATH, a path or postgresql://USER@HOST/DATABASE (default: in your data folder)",
+        ),
     ] = None,
     insecure: Annotated[
         bool | None,

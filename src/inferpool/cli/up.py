@@ -40,7 +40,11 @@ def up(
     port: Annotated[int | None, typer.Option("--port", metavar="PORT", help="0: any free one (default: 8010)")] = None,
     database_url: Annotated[
         str | None,
-        typer.Option("--database-url", metavar="URL", help="sqlite:///PATH or a path (default: in your data folder)"),
+        typer.Option(
+            "--database-url",
+            metavar="URL",
+            help="sqlite:///PATH, a path or postgresql://USER@HOST/DATABASE (default: in your data folder)",
+        ),
     ] = None,
     engine: Annotated[
         list[str] | None,

@@ -10,12 +10,13 @@ import msgspec
 from inferpool.core.clock import SECOND, Micros
 from inferpool.core.errors import StoreUnavailable
 from inferpool.store.connection import TransactionLost
-from inferpool.store.migrate import load_migrations, migrate
+from inferpool.store.migrate import check_release, load_migrations, migrate
 from inferpool.store.postgres_connection import PostgresConnection
 from inferpool.store.postgres_driver import Address, Timeouts
 from inferpool.store.postgres_faults import POOLED, translated
 from inferpool.store.postgres_link import Link
 from inferpool.store.reader import Desk, SqlReader
+from inferpool.store.rows import APPLIED_MIGRATIONS
 from inferpool.store.runners import LoopRunner, Runner
 from inferpool.store.sql import SqlStore
 from inferpool.store.transaction import TRIES
@@ -101,7 +102,8 @@ async def open_postgres(url: str, *, writer_id: str, options: PostgresOptions | 
     looking = _readers(url, chosen)
     try:
         await _check_pooler(link, looking[0])
-        await _migrate(url, chosen)
+        if not await _is_migrated(PostgresConnection(looking[0]), chosen.release):
+            await _migrate(url, chosen)
     except BaseException:
         for one in (link, *looking):
             one.drop()
@@ -119,6 +121,11 @@ async def open_postgres_reader(url: str, *, options: PostgresOptions | None = No
         looking.let_go()
         raise
     return looking
+
+
+def connect_postgres_reader(url: str, timeouts: Timeouts | None = None) -> PostgresConnection:
+    """A connection that only looks, made when it is first used."""
+    return PostgresConnection(Link(Address(url, timeouts or Timeouts(), reads_only=True)))
 
 
 def _readers(url: str, options: PostgresOptions) -> list[Link]:
@@ -139,6 +146,16 @@ async def _migrate(url: str, options: PostgresOptions) -> None:
     finally:
         link.drop()
     raise StoreUnavailable(f"the database cannot be migrated: {why}") from why
+
+
+async def _is_migrated(connection: PostgresConnection, release: str) -> bool:
+    """Whether there is nothing to do. Raises `StoreUnavailable` when the schema was made for newer releases."""
+    try:
+        applied = await connection.read(APPLIED_MIGRATIONS, [()])
+    except StoreUnavailable:
+        return False
+    check_release([one.oldest_release for one in applied], release)
+    return {one.number for one in applied} >= {step.number for step in load_migrations(_DIALECT)}
 
 
 async def _check_pooler(first: Link, second: Link) -> None:

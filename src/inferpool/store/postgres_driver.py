@@ -52,10 +52,15 @@ class Address(msgspec.Struct, frozen=True):
 
     @property
     def place(self) -> str:
-        """The address for a person to read: without its password."""
-        parts = urlsplit(self.url)
-        host = parts.netloc.rpartition("@")[2] or parse_qs(parts.query).get("host", ["the local socket"])[0]
-        return host + parts.path
+        """The address for a person to read."""
+        return place_of(self.url)
+
+
+def place_of(url: str) -> str:
+    """The URL of a database for a person to read: without its user, without its password."""
+    parts = urlsplit(url)
+    host = parts.netloc.rpartition("@")[2] or parse_qs(parts.query).get("host", ["the local socket"])[0]
+    return host + parts.path
 
 
 class _Connection(asyncpg.Connection):

@@ -1,0 +1,60 @@
+"""Opens whichever database is named: a file is SQLite's, a URL is PostgreSQL's."""
+
+import contextlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final, Protocol
+
+from inferpool.core.clock import Clock
+from inferpool.store.connection import Connection
+from inferpool.store.postgres import connect_postgres_reader, open_postgres
+from inferpool.store.postgres_connection import PostgresConnection
+from inferpool.store.postgres_driver import place_of
+from inferpool.store.protocol import Store, StoreReader
+from inferpool.store.runners import ThreadRunner
+from inferpool.store.sqlite import open_sqlite
+from inferpool.store.sqlite_connection import SqliteConnection, connect_reader
+
+READERS: Final = 2
+"""Threads that read an SQLite file; its readers never wait for its writer."""
+
+
+class Pair(Protocol):
+    """An open store with its reader."""
+
+    @property
+    def store(self) -> Store: ...
+
+    @property
+    def reader(self) -> StoreReader: ...
+
+    async def close(self) -> None: ...
+
+
+async def open_store(where: Path | str, clock: Clock, writer_id: str) -> Pair:
+    """Open the database, migrated as needed; `clock` is an SQLite file's, `writer_id` is new at each start.
+
+    Raises `StoreUnavailable`.
+    """
+    if isinstance(where, str):
+        return await open_postgres(where, writer_id=writer_id)
+    return await open_sqlite(
+        where,
+        clock=clock,
+        runner=ThreadRunner("inferpool-writer"),
+        readers=[ThreadRunner(f"inferpool-reader-{number}") for number in range(READERS)],
+    )
+
+
+@contextlib.contextmanager
+def looking_into(where: Path | str, clock: Clock) -> Iterator[Connection]:
+    """A connection that changes nothing, beside a running server or without one. Raises `StoreUnavailable`."""
+    connection: SqliteConnection | PostgresConnection
+    connection = connect_postgres_reader(where) if isinstance(where, str) else connect_reader(where, clock)
+    with contextlib.closing(connection):
+        yield connection
+
+
+def place(where: Path | str) -> str:
+    """Where the database is, for a person to read."""
+    return place_of(where) if isinstance(where, str) else str(where)
