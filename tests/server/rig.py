@@ -9,13 +9,13 @@ from urllib.parse import unquote
 
 import msgspec
 import uuid_utils
-from starlette.applications import Starlette
 
 from inferpool.core.ids import ServerId
 from inferpool.core.task import TaskFilter
 from inferpool.dispatch.options import DispatchOptions
 from inferpool.dispatch.service import Dispatch, Parts
 from inferpool.server.app import build_app
+from inferpool.server.asgi import Asgi
 from inferpool.server.gate import ServerParts
 from inferpool.server.options import ServerOptions
 from tests.store.stores import SettableClock, opened_sqlite
@@ -70,7 +70,7 @@ class Answer(msgspec.Struct):
 class Exchange:
     """One request under way: the test is its client."""
 
-    def __init__(self, app: Starlette, scope: MutableMapping[str, object], parts: list[bytes]) -> None:
+    def __init__(self, app: Asgi, scope: MutableMapping[str, object], parts: list[bytes]) -> None:
         self._parts = list(parts)
         self._gone = asyncio.Event()
         self._out: asyncio.Queue[MutableMapping[str, object] | None] = asyncio.Queue()
@@ -80,7 +80,7 @@ class Exchange:
         self.writes = 0
         self._task = asyncio.create_task(self._run(app, scope))
 
-    async def _run(self, app: Starlette, scope: MutableMapping[str, object]) -> None:
+    async def _run(self, app: Asgi, scope: MutableMapping[str, object]) -> None:
         try:
             await app(scope, self._receive, self._send)
         finally:
@@ -157,7 +157,7 @@ class Exchange:
 class Rig:
     """The application with its dispatch; `worker` and `call` are the two sides."""
 
-    def __init__(self, app: Starlette, dispatch: Dispatch, clock: SettableClock, log: Heard) -> None:
+    def __init__(self, app: Asgi, dispatch: Dispatch, clock: SettableClock, log: Heard) -> None:
         self.app = app
         self.dispatch = dispatch
         self.clock = clock

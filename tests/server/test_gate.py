@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from inferpool.server.app import Application
+from inferpool.server.app import gated
 from inferpool.server.gate import ServerParts
 from inferpool.server.options import ServerOptions
 from inferpool.server.request import Reply, Request, header_value
@@ -98,7 +98,7 @@ async def break_off(site: Site, request: Request) -> None:
 def with_a_broken_route(rig: Rig, handler: Handler) -> Rig:
     """The same server with one more route, at `/breaks`."""
     site = Site(rig.dispatch, ServerOptions())
-    app = Application(
+    app = gated(
         site, ServerParts(new_id, rig.log), {"/breaks": Resource(site, [Route("GET", "/breaks", handler, None)])}
     )
     return Rig(app, rig.dispatch, rig.clock, rig.log)

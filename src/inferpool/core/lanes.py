@@ -12,6 +12,11 @@ class LaneScope(StrEnum):
     TIER = "tier"
 
 
+_POOL: Final = f"{LaneScope.POOL}:"
+_LLM: Final = f"{LaneScope.LLM}:"
+_TIER: Final = f"{LaneScope.TIER}:"
+
+
 class LaneName(NamedTuple):
     """A lane's two parts; `name` is a pool's, an llm's or a tier's and may hold colons itself."""
 
@@ -21,17 +26,17 @@ class LaneName(NamedTuple):
 
 def pool_lane(name: str) -> str:
     """The lane of the tasks that every llm of the pool `name` may take."""
-    return f"{LaneScope.POOL.value}:{name}"
+    return _POOL + name
 
 
 def llm_lane(name: str) -> str:
     """The lane of the tasks pinned to the llm `name`."""
-    return f"{LaneScope.LLM.value}:{name}"
+    return _LLM + name
 
 
 def tier_lane(name: str) -> str:
     """The lane of the tasks that every llm of the tier `name` may take."""
-    return f"{LaneScope.TIER.value}:{name}"
+    return _TIER + name
 
 
 def parse_lane(lane: str) -> LaneName:
@@ -50,6 +55,9 @@ class PriorityClass(StrEnum):
     FLEX = "flex"
     BATCH = "batch"
 
+
+PRIORITY_CLASSES: Final[dict[str, PriorityClass]] = {one.value: one for one in PriorityClass}
+"""Each class under its name: a look here costs a tenth of a call of the enumeration."""
 
 SHARES: Final[dict[PriorityClass, float]] = {
     PriorityClass.PRIORITY: 16.0,

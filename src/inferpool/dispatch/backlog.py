@@ -9,7 +9,7 @@ from typing import Final
 
 from inferpool.core.cost import CostMeter
 from inferpool.core.errors import QueueFull
-from inferpool.core.lanes import PriorityClass
+from inferpool.core.lanes import PRIORITY_CLASSES
 from inferpool.core.rank import Ranker
 from inferpool.core.task import ClaimedTask, PendingTask, Usage
 from inferpool.dispatch.options import DispatchOptions
@@ -44,7 +44,7 @@ class Backlog:
             after = page[-1].task_id
 
     def _restore(self, task: PendingTask) -> None:
-        self.ranker.restore_pending(task.lane, task.owner, PriorityClass(task.priority), task.rank)
+        self.ranker.restore_pending(task.lane, task.owner, PRIORITY_CLASSES[task.priority], task.rank)
         self._count(task.lane, 1, task.size)
         if task.ready:
             self.mark(task.lane)
@@ -83,7 +83,7 @@ class Backlog:
 
     def rank(self, lane: str, owner: str, priority: str) -> float:
         """The rank of a new task, which is pending from now on as far as order goes."""
-        of_class = PriorityClass(priority)
+        of_class = PRIORITY_CLASSES[priority]
         return self.ranker.enqueue(lane, owner, of_class, self._meter.cost(lane, owner, of_class))
 
     def entered(self, lane: str, size: int) -> None:
@@ -93,27 +93,27 @@ class Backlog:
 
     def skipped(self, lane: str, owner: str, priority: str, rank: float) -> None:
         """A ranked task was stored as claimed at once: the lane's clock passes it."""
-        self.ranker.claimed(lane, owner, PriorityClass(priority), rank)
+        self.ranker.claimed(lane, owner, PRIORITY_CLASSES[priority], rank)
 
     def refused(self, lane: str, owner: str, priority: str, rank: float) -> None:
         """A ranked task was never stored."""
-        self.ranker.withdrawn(lane, owner, PriorityClass(priority), rank)
+        self.ranker.withdrawn(lane, owner, PRIORITY_CLASSES[priority], rank)
 
     def claimed(self, tasks: Iterable[ClaimedTask]) -> None:
         """Pending tasks were claimed."""
         for task in tasks:
             self._count(task.lane, -1, -len(task.request))
-            self.ranker.claimed(task.lane, task.owner, PriorityClass(task.priority), task.rank)
+            self.ranker.claimed(task.lane, task.owner, PRIORITY_CLASSES[task.priority], task.rank)
 
     def left(self, task: Moved) -> None:
         """A pending task ended, or was adopted by the session that had lost it."""
         self._count(task.lane, -1, -task.size)
-        self.ranker.withdrawn(task.lane, task.owner, PriorityClass(task.priority), task.rank)
+        self.ranker.withdrawn(task.lane, task.owner, PRIORITY_CLASSES[task.priority], task.rank)
 
     def came_back(self, task: Moved) -> None:
         """A held task is pending again, with its old rank."""
         self._count(task.lane, 1, task.size)
-        self.ranker.returned(task.lane, task.owner, PriorityClass(task.priority), task.rank)
+        self.ranker.returned(task.lane, task.owner, PRIORITY_CLASSES[task.priority], task.rank)
         if task.ready:
             self.mark(task.lane)
 
@@ -121,12 +121,17 @@ class Backlog:
         """A task of the flow cost this many tokens: the next ones are ranked by it."""
         if usage is not None:
             tokens = usage.prompt_tokens + usage.completion_tokens
-            self._meter.observe(lane, owner, PriorityClass(priority), tokens)
+            self._meter.observe(lane, owner, PRIORITY_CLASSES[priority], tokens)
 
     def mark(self, lane: str) -> None:
         """The lane may hold a ready task."""
         self._stamp += 1
         self._waiting[lane] = self._stamp
+
+    @property
+    def drained_everywhere(self) -> bool:
+        """No lane holds anything to claim, as far as this server knows."""
+        return not self._waiting
 
     def mark_of(self, lane: str) -> int:
         """The lane's newest mark; 0: nothing to claim there, as far as this server knows."""

@@ -84,7 +84,7 @@ class Intake:
                 epoch=session.epoch,
                 server_id=shared.server_id,
                 llm_name=llm.name,
-                batch=BatchId(shared.new_id()),
+                batch=BatchId(task.id),  # a batch of one
                 run_limit=shared.options.run_limit,
             )
         future = shared.store.enqueue(task, claim)
@@ -96,18 +96,20 @@ class Intake:
         shared = self._shared
         routing = task.routing
         failed = future.cancelled() or future.exception() is not None
-        if failed or not future.result().created:
+        stored = None if failed else future.result()
+        if stored is None or not stored.created:
             shared.backlog.refused(routing.lane, task.owner, task.priority, task.rank)
-        elif slot is not None and future.result().attempt:
+        elif slot is not None and stored.attempt:
             shared.backlog.skipped(routing.lane, task.owner, task.priority, task.rank)
-            self._scheduler.dispatch(slot[0], claimed_at_once(task, slot[1].name, future.result().attempt))
+            self._scheduler.dispatch(slot[0], claimed_at_once(task, slot[1].name, stored.attempt))
         else:
             shared.backlog.entered(routing.lane, len(task.request))
         if slot is not None:
             slot[0].release(slot[0].engines[slot[1].engine])
-        if not failed:
-            shared.tally.enqueued[task.endpoint] += future.result().created
-            self._scheduler.kick(routing.lane)
+        if stored is not None:
+            shared.tally.enqueued[task.endpoint] += stored.created
+            if not stored.attempt:
+                self._scheduler.kick(routing.lane)
 
     def _new_task(self, call: Call, routing: Routing) -> NewTask:
         shared = self._shared

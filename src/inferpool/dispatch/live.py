@@ -93,7 +93,8 @@ class LiveSession:
         """The engine whose slot an attempt for this llm uses, also when the llm is no longer published."""
         llm = self.llms.get(llm_name)
         name = llm.engine if llm else next(iter(self.engines), "")
-        return self.engines.setdefault(name, Engine(name, 0))
+        engine = self.engines.get(name)
+        return self.engines.setdefault(name, Engine(name, 0)) if engine is None else engine
 
     def hold(self, held: Held) -> None:
         """The attempt uses a slot from now on."""

@@ -35,11 +35,12 @@ class Scheduler:
         """The emptiest free slot for a new task, where nobody waits before it; None when it has to queue."""
         best: tuple[LiveSession, Llm] | None = None
         most = 0
+        nobody = self._backlog.drained_everywhere
         for session, llm in self._catalog.serving(lane, endpoint):
             engine = session.engines[llm.engine]
             free = engine.free
             able = session.open and llm.status is LlmStatus.ACTIVE
-            if able and free > most and not any(self._may_hold(engine, one) for one in lanes_of(llm)):
+            if able and free > most and (nobody or not any(self._may_hold(engine, one) for one in lanes_of(llm))):
                 best, most = (session, llm), free
         return None if self._feed.size > self._options.feed_bytes else best
 
@@ -75,6 +76,9 @@ class Scheduler:
             self._want(session, engine)
 
     def _want(self, session: LiveSession, engine: Engine) -> None:
+        """The engine may have room: it is looked at in the next round, if there is anything to claim at all."""
+        if self._backlog.drained_everywhere:
+            return  # whoever marks a lane asks again
         if session.open and engine.free > 0 and not engine.claiming:
             self._dirty[session.id, engine.name] = (session, engine)
             self._wakeup.set()

@@ -12,6 +12,8 @@ from inferpool.core.errors import Forbidden
 from inferpool.server.media import Media, check_media, has_body, shown
 
 _LOOPBACK: Final = re.compile(rb"(?:127\.0\.0\.1|localhost|\[::1\])(?::\d{1,5})?", re.IGNORECASE)
+_OF_PROXIES: Final = (b"forwarded", b"x-forwarded-")
+"""What proxies tell of their clients begins with these."""
 
 
 def admit(headers: Mapping[bytes, bytes]) -> None:
@@ -40,7 +42,7 @@ def admit(headers: Mapping[bytes, bytes]) -> None:
 
 def _refuse_forwarded(headers: Mapping[bytes, bytes]) -> None:
     for name in headers:
-        if name == b"forwarded" or name.startswith(b"x-forwarded-"):
+        if name.startswith(_OF_PROXIES):
             raise Forbidden(
                 f"the header {name.decode('latin-1')} comes from a proxy, which would open this server to others: "
                 "ask the server directly",

@@ -1,6 +1,6 @@
 """The routes that make a task of their body: the APIs under `/v1/`, each llm's own."""
 
-from collections.abc import Mapping
+from collections.abc import Awaitable, Mapping
 from typing import Final
 
 from inferpool.core.task import QueueMode
@@ -21,9 +21,9 @@ _NEEDED: Final = b"anthropic-"
 _CREDENTIALS: Final = (b"auth", b"key", b"token", b"secret")
 
 
-async def call(site: Site, request: Request) -> Reply | None:
+def call(site: Site, request: Request) -> Awaitable[Reply | None]:
     """`POST /v1/{endpoint}`: queue the body, answer as the engine does, whole or as a stream."""
-    return await _run(site, request, read_headers(request.headers), None)
+    return _run(site, request, read_headers(request.headers), None)
 
 
 async def call_llm(site: Site, request: Request) -> Reply | None:

@@ -51,9 +51,10 @@ class Writer:
         if self._closing or self._is_full():
             future.set_exception(StoreUnavailable(self._excuse()))
             return future
+        if not self._waiting:
+            self._work.set()
         self._waiting.append(operation)
         self._bytes += operation.size
-        self._work.set()
         return future
 
     def ride(self, start: Start) -> None:
