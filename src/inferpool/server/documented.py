@@ -11,6 +11,7 @@ from inferpool.core.stream import EVENT_ID
 from inferpool.core.task import QueueMode
 from inferpool.dispatch.admission import SECRET_MIN
 from inferpool.server.inference_tasks import WAIT_MOST_S
+from inferpool.server.media import JSON
 from inferpool.server.query import LIMIT_MOST
 from inferpool.server.refined import UUID
 from inferpool.wire.openai import ENDPOINTS, FORM_ENDPOINTS, KEY_LIMIT, CallBody, FormBody, Model, ModelList
@@ -48,6 +49,8 @@ class Doc(msgspec.Struct, frozen=True, kw_only=True):
     bodiless: bool = False
     """It may come without its body."""
     replies: Mapping[int, Body | None]
+    media: tuple[str, ...] = (JSON.decode(),)
+    """The forms in which a success without such a body comes."""
     stream: bool = False
     """Its success may be an event stream."""
     engine: bool = False
@@ -178,7 +181,7 @@ DOCS: Final[Mapping[str, Doc]] = {
         required=frozenset(_SPOKEN),
     ),
     f"GET {_ONE_SESSION}/requests/{{task_id}}/{{attempt}}": Doc(
-        replies={200: None}, errors=frozenset({409}), headers=_SPOKEN, required=frozenset(_SPOKEN)
+        replies={200: None}, media=("*/*",), errors=frozenset({409}), headers=_SPOKEN, required=frozenset(_SPOKEN)
     ),
     f"POST {_TOKENS}": Doc(
         body=NewTokenRequest,
@@ -196,7 +199,7 @@ DOCS: Final[Mapping[str, Doc]] = {
         query={**dict.fromkeys(("subject", "outcome"), Text), "from": Time, "to": Time, **_IDS},
     ),
     "GET /openapi.json": Doc(replies={200: None}),
-    "GET /metrics": Doc(replies={200: None}),
+    "GET /metrics": Doc(replies={200: None}, media=("text/plain", "application/openmetrics-text")),
     "GET /healthz": Doc(replies={200: HealthJson}),
     "GET /readyz": Doc(replies={200: HealthJson}),
 }

@@ -1,0 +1,61 @@
+"""Runs many cases on an open server, on one with tokens (with a token, without one); prints what was found.
+
+python -m tests.fuzz --cases 10000
+"""
+
+import argparse
+import asyncio
+import sys
+import tempfile
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from tests.fuzz.run import Ran, Wish, fuzz
+from tests.journeys.site import opened_site
+
+WISHES: Final = {
+    "open": Wish(cases=0),
+    "token": Wish(cases=0, closed=True, bearer=True),
+    "without": Wish(cases=0, closed=True),
+}
+_LITTLE: Final = 10
+"""The share of the cases that a server gets which refuses all of them."""
+
+
+async def one(wish: Wish) -> Ran:
+    """A run on a site of its own."""
+    with tempfile.TemporaryDirectory() as folder:
+        async with opened_site(Path(folder)) as site:
+            return await fuzz(site, wish)
+
+
+def main() -> int:
+    """The exit code: 1 when anything was found."""
+    options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    options.add_argument("--cases", type=int, default=10_000)
+    options.add_argument("--seed", type=int)
+    options.add_argument("--only", choices=WISHES)
+    args = options.parse_args()
+    found = 0
+    for name, plain in WISHES.items():
+        if args.only in {None, name}:
+            cases = args.cases // _LITTLE if plain.closed and not plain.bearer else args.cases
+            ran = asyncio.run(one(msgspec.structs.replace(plain, cases=cases, seed=args.seed)))
+            report = ran.report
+            if report.exit_code:
+                sys.stdout.write(ran.printed)
+            counts = report.test_cases
+            sys.stdout.write(
+                f"{name:<8} {counts.generated} cases in {report.running_time:.0f} s, {counts.unique_failures} failures, "
+                f"{len(report.accepted())} operations succeeded, seed {report.seed}\n"
+            )
+            sys.stdout.write(f"         never: {sorted(set(report.valid_rates) - report.accepted())}\n")
+            sys.stdout.flush()
+            found += report.exit_code
+    return 1 if found else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
