@@ -268,7 +268,10 @@ def _value(name: str, source: Source) -> object:
     try:
         return msgspec.convert(source.value, form, strict=not isinstance(source.value, str))
     except msgspec.ValidationError as error:
-        raise SettingError(f"{source.place}: {source.value!r} will not do; give {_form(form)}") from error
+        given, wanted = source.value, form
+        if source.place.startswith("--") and isinstance(given, list) and len(given) == 1:
+            given, wanted = given[0], get_args(form)[0]
+        raise SettingError(f"{source.place}: {given!r} will not do; give {_form(wanted)}") from error
 
 
 def _form(kind: object) -> str:

@@ -17,6 +17,7 @@ from tests.worker.published.llama_cpp import LLAMA_CPP
 from tests.worker.published.vllm import KEY_WANTED, VLLM
 
 NOWHERE = "http://127.0.0.1:9"
+READY = b'{"status":"ready"}'
 STAMP = "2026-08-01T12:00:00.000Z"
 
 
@@ -56,7 +57,7 @@ class Played:
     def __init__(self, sessions: list[dict[str, object]], llms: list[dict[str, object]]) -> None:
         self.sessions = (200, sessions)
         self.llms = (200, llms)
-        self.ready = whole(200, b"")
+        self.ready = whole(200, READY)
         self.transport = MemoryTransport(self._answer)
 
     async def _answer(self, request: HttpRequest) -> MemoryReply:
@@ -121,6 +122,7 @@ async def test_what_a_token_may_not_see_is_told_with_what_to_give() -> None:
     told = {one.check: one for one in await found(server)}
     assert "INFERPOOL_TOKEN" in told["worker"].remedy
     server.sessions, server.llms = (403, []), (500, [])
+    server.ready = whole(200, READY)
     told = {one.check: one for one in await found(server)}
     assert "a token that may look" in told["worker"].remedy
     assert "log" in told["model"].remedy

@@ -129,7 +129,7 @@ def test_a_server_of_another_machine_that_does_not_answer_is_not_replaced_by_thi
 
 def test_a_token_that_is_not_there_cannot_be_revoked(typed: Typed, tmp_path: Path) -> None:
     told = typed("token", "revoke", "x", "--database-url", str(tmp_path / "own.db"))
-    assert (told.code, told.errors) == (1, "error: there is no token x\n")
+    assert (told.code, told.errors) == (1, "error: there is no token x; `inferpool get` lists what there is\n")
 
 
 @pytest.mark.parametrize("address", ["http://127.0.0.1:1", "http://localhost", "http://[::1]:8010"])

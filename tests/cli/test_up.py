@@ -139,6 +139,7 @@ def test_a_second_one_on_the_same_store_is_one_line(tmp_path: Path) -> None:
         second = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False)
     assert (second.returncode, second.stdout) == (1, "")
     assert second.stderr.startswith("error: another inferpool server is using ")
+    assert f"(process {process.pid}): stop it first" in second.stderr
     assert second.stderr.count("\n") == 1
 
 

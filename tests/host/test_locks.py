@@ -1,5 +1,6 @@
 """Claims about held files: one process at a time, whatever the system offers for it."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -18,6 +19,23 @@ def test_a_second_holder_is_refused_until_the_first_releases(tmp_path: Path) -> 
         HeldFile(tmp_path / "lock")
     first.release()
     HeldFile(tmp_path / "lock").release()
+
+
+def test_who_is_refused_hears_who_holds_it(tmp_path: Path) -> None:
+    first = HeldFile(tmp_path / "lock")
+    with pytest.raises(FileHeld) as refused:
+        HeldFile(tmp_path / "lock")
+    assert (refused.value.holder, refused.value.by) == (os.getpid(), f" (process {os.getpid()})")
+    first.release()
+
+
+def test_a_holder_of_an_older_release_has_no_name(tmp_path: Path) -> None:
+    first = HeldFile(tmp_path / "lock")
+    (tmp_path / "lock").write_bytes(b"")
+    with pytest.raises(FileHeld) as refused:
+        HeldFile(tmp_path / "lock")
+    assert (refused.value.holder, refused.value.by) == (None, "")
+    first.release()
 
 
 def test_the_file_is_its_owners_alone(tmp_path: Path) -> None:

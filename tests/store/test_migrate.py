@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from inferpool.core.errors import StoreUnavailable
-from inferpool.store.migrate import Migration, load_migrations, migrate, read_migration
+from inferpool.store.migrate import Migration, check_store, load_migrations, migrate, read_migration
 from inferpool.store.rows import APPLIED_MIGRATIONS
 from inferpool.store.sqlite_connection import SqliteConnection, connect
 from tests.store.stores import START, SettableClock
@@ -61,7 +61,9 @@ async def test_a_migration_that_fails_leaves_nothing_of_any(connection: SqliteCo
 
 async def test_a_release_older_than_a_migration_allows_is_refused(connection: SqliteConnection) -> None:
     await migrate(connection, [FIRST, SECOND], "0.10.0")
-    with pytest.raises(StoreUnavailable, match=r"migrated for inferpool 0\.2\.0 or newer; this is 0\.1\.9: upgrade it"):
+    with pytest.raises(
+        StoreUnavailable, match=r"migrated for inferpool 0\.2\.0 or newer; this is 0\.1\.9: upgrade inferpool"
+    ):
         await migrate(connection, [FIRST], "0.1.9")
 
 
@@ -75,6 +77,18 @@ async def test_a_newer_schema_that_allows_this_release_is_accepted(connection: S
 async def test_releases_compare_by_number_not_by_letter(connection: SqliteConnection) -> None:
     await migrate(connection, [Migration(1, "pools", "0.9.0", FIRST.script)], "0.10.0")
     await migrate(connection, [], "0.10.0")
+
+
+async def test_a_pre_release_counts_as_its_release(connection: SqliteConnection) -> None:
+    await migrate(connection, [FIRST, SECOND], "0.2.0rc1")
+    await check_store(connection, "0.2.0.dev3")
+    with pytest.raises(StoreUnavailable, match="upgrade inferpool"):
+        await check_store(connection, "0.1.9")
+
+
+async def test_a_database_of_somebody_else_is_no_store(connection: SqliteConnection) -> None:
+    with pytest.raises(StoreUnavailable, match="this is no inferpool store"):
+        await check_store(connection, "0.1.0")
 
 
 def test_a_migration_says_its_oldest_release_in_its_first_line() -> None:

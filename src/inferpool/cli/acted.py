@@ -1,15 +1,17 @@
 """Applies one verb to each of several tasks, says what came of it."""
 
-import sys
 from collections.abc import Awaitable, Callable
-from typing import Annotated, TypeAlias
+from contextlib import nullcontext
+from typing import Annotated, Final, TypeAlias
 
 import typer
 
 from inferpool.cli.complete import task_ids
 from inferpool.cli.exits import ExitCode, complain
 from inferpool.cli.output import Output, plain, print_value
-from inferpool.cli.remote import asked
+from inferpool.cli.progress import SILENT, progress
+from inferpool.cli.remedies import told
+from inferpool.cli.remote import calling
 from inferpool.client.native import NativeClient
 from inferpool.core.errors import InferpoolError
 from inferpool.settings import SharedSettings
@@ -21,6 +23,9 @@ TasksArgument: TypeAlias = Annotated[
 Verb: TypeAlias = Callable[[NativeClient, str], Awaitable[InferenceTask]]
 """Does it to the task of this id; gives the task afterwards. Raises the error that the server tells."""
 
+FEW: Final = 10
+"""Tasks that need no bar."""
+
 
 class Act:
     """A verb in the words of the command line: `done` is what is said of a task, such as `cancelled`."""
@@ -30,32 +35,25 @@ class Act:
         self._done = done
 
     async def run(self, settings: SharedSettings, ids: list[str], output: Output | None) -> None:
-        """Do it to each; those that refuse are told one by one. Raises `typer.Exit` when any did."""
-        told: list[InferenceTask] = []
-        for task_id in ids:
-            try:
-                told.append(await asked(settings, _One(self._verb, task_id)))
-            except InferpoolError as error:
-                complain(f"task {task_id}: {error}")
-        self._print(told, output, one=len(ids) == 1)
-        if len(told) < len(ids):
+        """Do it to each, telling each at once; those that refuse are told one by one. Raises `typer.Exit` when any did."""
+        whole = output is Output.JSON or output is Output.YAML
+        done: list[InferenceTask] = []
+        async with calling(settings) as caller:
+            client = NativeClient(caller)
+            with progress(f"{len(ids)} tasks") if len(ids) > FEW else nullcontext(SILENT) as meter:
+                for place, task_id in enumerate(ids):
+                    meter.at(place / len(ids), f"{place} of {len(ids)} tasks")
+                    try:
+                        done.append(await self._verb(client, task_id))
+                    except InferpoolError as error:
+                        complain(f"task {task_id}: {told(error)}")
+                    else:
+                        if not whole:
+                            meter.say(self._line(done[-1], output))
+        if done and output is not None and whole:
+            print_value(plain(done[0]) if len(ids) == 1 else {"data": plain(done)}, output)
+        if len(done) < len(ids):
             raise typer.Exit(ExitCode.FAILED)
 
-    def _print(self, told: list[InferenceTask], output: Output | None, *, one: bool) -> None:
-        if output is Output.JSON or output is Output.YAML:
-            if told:
-                print_value(plain(told[0]) if one else {"data": plain(told)}, output)
-            return
-        for task in told:
-            sys.stdout.write(task.id + "\n" if output is Output.NAME else f"task {task.id} {self._done}\n")
-
-
-class _One:
-    """The verb for one task."""
-
-    def __init__(self, verb: Verb, task_id: str) -> None:
-        self._verb = verb
-        self._task_id = task_id
-
-    async def __call__(self, client: NativeClient) -> InferenceTask:
-        return await self._verb(client, self._task_id)
+    def _line(self, task: InferenceTask, output: Output | None) -> str:
+        return task.id if output is Output.NAME else f"task {task.id} {self._done}"

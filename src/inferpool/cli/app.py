@@ -5,13 +5,14 @@ import os
 import sys
 from collections.abc import Sequence
 from importlib.metadata import version
-from typing import Annotated, Final
+from typing import Annotated
 
 import typer
 from typer.exceptions import Abort, TyperException
 
 from inferpool.cli import cancel, chat, delete, demo, describe, doctor, get, replay, serve, tail, token, up, worker
 from inferpool.cli.exits import EXIT_CODES, ExitCode, complain
+from inferpool.cli.remedies import told
 from inferpool.client.transport import TransportError
 from inferpool.core.errors import InferpoolError
 from inferpool.settings import SettingError
@@ -32,8 +33,6 @@ app.add_typer(delete.app, name="delete")
 app.add_typer(token.app, name="token")
 for group in (tail, chat, cancel, replay, doctor, demo):
     app.add_typer(group.app)
-
-_REMEDY: Final = "is `inferpool serve` running there? give another address by --server or INFERPOOL_SERVER"
 
 
 def _version(*, wanted: bool) -> None:
@@ -62,32 +61,28 @@ def run(arguments: Sequence[str]) -> int:
     except (KeyboardInterrupt, asyncio.CancelledError, Abort):
         return ExitCode.STOPPED
     except BrokenPipeError:
-        _mute()
         return ExitCode.FAILED
+    except SystemExit as end:  # completion; also rich, where its reader has left
+        return end.code if isinstance(end.code, int) else ExitCode.FAILED
     except (TyperException, SettingError) as error:
         if str(error):  # a command without its arguments has shown its help already
-            complain(_told(error))
+            complain(told(error))
         return ExitCode.USAGE
     except (InferpoolError, TransportError, OSError) as error:
-        complain(_told(error))
+        complain(told(error))
         return ExitCode.FAILED
+    finally:
+        _mute()
     return ended if isinstance(ended, int) else ExitCode.DONE
 
 
 def _mute() -> None:
-    """Whoever read our output left: what is still to be written goes nowhere, without a complaint at the exit."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-
-
-def _told(error: Exception) -> str:
-    """What went wrong, with what to do."""
-    if isinstance(error, TyperException):
-        return f"{error.format_message()} (inferpool --help tells more)"
-    if isinstance(error, TransportError):
-        return f"{error}; {_REMEDY}"
-    if isinstance(error, OSError):
-        return " ".join(part for part in (error.filename, error.strerror or str(error)) if isinstance(part, str))
-    return str(error)
+    """Where our reader has left, or its disk is full, what is still unwritten goes nowhere: no complaint at the exit."""
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except OSError:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 def main() -> None:

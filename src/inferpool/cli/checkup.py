@@ -66,12 +66,14 @@ class Checkup:
     async def _server(self) -> Finding:
         url = self._caller.url
         try:
-            await self._caller.call(self._caller.request("GET", "/readyz", {}, b"", 5.0, 5.0))
+            said = await self._caller.call(self._caller.request("GET", "/readyz", {}, b"", 5.0, 5.0))
         except TransportError:
             return Finding("server", State.FAIL, f"nobody answers at {url}", _START)
         except Unavailable as error:
             return Finding("server", State.FAIL, f"{url} is not ready: {error}", "wait; its log says what it waits for")
         except InferpoolError:
+            said = b""
+        if not said.startswith(_READY):
             return Finding("server", State.FAIL, f"what answers at {url} is no inferpool server", _START)
         return Finding("server", State.OK, f"inferpool answers at {url}")
 
@@ -95,6 +97,8 @@ class Checkup:
             return Finding("engine", State.FAIL, str(error), "start it, or correct its address")
 
 
+_READY: Final = b'{"status":"ready"'
+"""What `/readyz` says."""
 _START: Final = "start one: inferpool serve; or say where it is: --server URL or INFERPOOL_SERVER"
 
 

@@ -3,6 +3,8 @@
 import asyncio
 import sys
 from collections import Counter
+from functools import partial
+from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated, Final
 
@@ -11,9 +13,10 @@ import typer
 from inferpool.cli.checkup import Checkup, Finding, State
 from inferpool.cli.exits import EXIT_CODES, ExitCode
 from inferpool.cli.output import Output, OutputFlag, plain, print_value
+from inferpool.cli.progress import Meter, progress
 from inferpool.cli.remote import ServerFlag, TokenFlag
 from inferpool.settings import Settings, database, load
-from inferpool.store.invariants import RULES, Rule
+from inferpool.store.invariants import RULES, Rule, Stage
 
 app = typer.Typer()
 
@@ -98,18 +101,25 @@ async def _examine(where: Path | str, *, spoken: bool) -> list[Finding]:
     """Check the store, tell each breach; gives a finding a rule."""
     from inferpool.compose import WallClock
     from inferpool.store.invariants import Survey
+    from inferpool.store.migrate import check_store
     from inferpool.store.opening import looking_into, place
 
+    found = Counter[str]()
     with looking_into(where, WallClock()) as connection:
-        survey = Survey(connection)
-        found = Counter[str]()
-        async for breach in survey.violations():
-            found[breach.rule] += 1
-            if spoken and found[breach.rule] <= SHOWN:
-                sys.stdout.write(f"BROKEN {breach.rule}: {breach.subject or place(where)}: {breach.detail}\n")
+        await check_store(connection, version("inferpool"))
+        with progress("checking the store") as meter:
+            survey = Survey(connection, watch=partial(_show_stage, meter))
+            async for breach in survey.violations():
+                found[breach.rule] += 1
+                if spoken and found[breach.rule] <= SHOWN:
+                    meter.say(f"BROKEN {breach.rule}: {breach.subject or place(where)}: {breach.detail}")
     if spoken:
         _tell_store(place(where), survey.tasks, found)
     return [_rule(rule, found[rule.name]) for rule in RULES]
+
+
+def _show_stage(meter: Meter, stage: Stage) -> None:
+    meter.at(stage.share, f"checking {stage.looks_at}" + (f": {stage.seen:,}" if stage.seen else ""))
 
 
 def _rule(rule: Rule, count: int) -> Finding:

@@ -1,5 +1,6 @@
 """The exit codes of every command, with the one line that tells what went wrong."""
 
+import contextlib
 import sys
 from enum import IntEnum
 from typing import Final
@@ -20,7 +21,8 @@ class ExitCode(IntEnum):
 
 def complain(message: str) -> None:
     """Say on the error output what went wrong, in one line."""
-    sys.stderr.write("error: " + " ".join(message.split()) + "\n")
+    with contextlib.suppress(BrokenPipeError):  # nobody reads it: the exit code still tells
+        sys.stderr.write("error: " + " ".join(message.split()) + "\n")
 
 
 def fail(message: str, code: ExitCode = ExitCode.FAILED) -> typer.Exit:

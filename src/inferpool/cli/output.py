@@ -15,6 +15,12 @@ T = TypeVar("T", bound=msgspec.Struct)
 PIPE_WIDTH = 1000
 """Columns where no terminal sets a limit: nothing is cut that a program may want to read."""
 
+GAP = 3
+"""Columns between two of a table's."""
+CUT_TO = 9
+"""Characters that are left at least of a cell that is cut."""
+INDENT = "  "
+
 
 class Output(StrEnum):
     """The forms of `-o`."""
@@ -79,14 +85,17 @@ def _print_table(things: Sequence[T], columns: Sequence[Column[T]]) -> None:
     from rich.table import Table
     from rich.text import Text
 
-    table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 3, 0, 0))
+    console = Console(width=None if sys.stdout.isatty() else PIPE_WIDTH, highlight=False)
+    if _least(things, columns) > console.width:
+        _print_blocks(things, columns, console.width)
+        return
+    table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, GAP, 0, 0))
     for column in columns:
         table.add_column(
             column.head, no_wrap=True, overflow="ellipsis", min_width=None if column.cut else _width(things, column)
         )
     for thing in things:
         table.add_row(*(Text(column.show(thing)) for column in columns))
-    console = Console(width=None if sys.stdout.isatty() else PIPE_WIDTH, highlight=False)
     with console.capture() as drawn:
         console.print(table, crop=False)
     sys.stdout.writelines(line.rstrip() + "\n" for line in drawn.get().splitlines())
@@ -95,6 +104,25 @@ def _print_table(things: Sequence[T], columns: Sequence[Column[T]]) -> None:
 def _width(things: Sequence[T], column: Column[T]) -> int:
     """As wide as its longest cell: it is never cut."""
     return max(len(column.head), *(len(column.show(thing)) for thing in things))
+
+
+def _least(things: Sequence[T], columns: Sequence[Column[T]]) -> int:
+    """The narrowest that a table of these can be."""
+    widths = [_width(things, column) for column in columns]
+    cut = [min(width, CUT_TO) if column.cut else width for width, column in zip(widths, columns, strict=True)]
+    return sum(cut) + GAP * (len(columns) - 1)
+
+
+def _print_blocks(things: Sequence[T], columns: Sequence[Column[T]], width: int) -> None:
+    """For a terminal that is too narrow for a table: each thing below the other, a line a column."""
+    head = max(len(column.head) for column in columns[1:])
+    for thing in things:
+        sys.stdout.write(columns[0].show(thing) + "\n")
+        for column in columns[1:]:
+            shown, room = column.show(thing), width - head - 2 * len(INDENT)
+            if column.cut and len(shown) > max(room, CUT_TO):
+                shown = shown[: max(room, CUT_TO) - 1] + "…"
+            sys.stdout.write(f"{INDENT}{column.head:<{head}}{INDENT}{shown}\n")
 
 
 def print_facts(facts: Sequence[tuple[str, str]]) -> None:

@@ -3,15 +3,19 @@
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from typing import Annotated, TypeAlias, TypeVar
+from typing import Annotated, Final, TypeAlias, TypeVar
 
 import typer
 
+from inferpool.cli.progress import progress
 from inferpool.client.caller import ServerCaller
 from inferpool.client.native import NativeClient
 from inferpool.settings import SharedSettings, load
 
 T = TypeVar("T")
+
+MOMENT_S: Final = 1.0
+"""What a person waits without a word."""
 
 ServerFlag: TypeAlias = Annotated[
     list[str] | None,
@@ -28,7 +32,20 @@ LimitFlag: TypeAlias = Annotated[int, typer.Option("--limit", metavar="N", min=1
 
 def ask(server: list[str] | None, token: str | None, use: Callable[[NativeClient], Awaitable[T]]) -> T:
     """What `use` gives of a client whose connections are closed afterwards. Raises `SettingError` beside its errors."""
-    return asyncio.run(asked(load({"server": server, "token": token}).shared, use))
+    return asyncio.run(_shown(load({"server": server, "token": token}).shared, use))
+
+
+async def _shown(settings: SharedSettings, use: Callable[[NativeClient], Awaitable[T]]) -> T:
+    """Ask; say for what one waits once that has taken a moment."""
+    asking = asyncio.ensure_future(asked(settings, use))
+    try:
+        await asyncio.wait([asking], timeout=MOMENT_S)
+        if not asking.done():
+            with progress(f"waiting for {settings.server[0]}"):
+                await asyncio.wait([asking])
+    finally:
+        asking.cancel()
+    return await asking
 
 
 async def asked(settings: SharedSettings, use: Callable[[NativeClient], Awaitable[T]]) -> T:

@@ -52,7 +52,7 @@ TASKS: Shape[InferenceTask] = Shape(
     lambda task: task.id,
     (
         Column("ID", lambda task: task.id),
-        Column("STATUS", task_state),
+        Column("STATUS", task_state, cut=True),
         Column("MODEL", lambda task: task.model, cut=True),
         Column("TRY", lambda task: str(task.attempt)),
         Column("AGE", lambda task: age(task.created_at)),

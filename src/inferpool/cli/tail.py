@@ -10,9 +10,10 @@ import typer
 from inferpool.cli.bodies import words_of
 from inferpool.cli.complete import task_ids
 from inferpool.cli.exits import EXIT_CODES, ExitCode, fail
-from inferpool.cli.remote import ServerFlag, TokenFlag, ask
+from inferpool.cli.remote import ServerFlag, TokenFlag, asked
 from inferpool.client.native import Chunk, End, Followed, NativeClient, Reset
 from inferpool.core.lifecycle import Status
+from inferpool.settings import load
 from inferpool.wire.tasks import InferenceTask
 
 app = typer.Typer()
@@ -40,7 +41,7 @@ def tail(
     the error output.
     """
     printer = Printer(raw=raw)
-    ended = ask(server, token, printer.follow(task))
+    ended = asyncio.run(asked(load({"server": server, "token": token}).shared, printer.follow(task)))
     if ended.status is not Status.COMPLETED:
         fault = f"{ended.error.code.value}: {ended.error.message}" if ended.error else "cancelled"
         raise fail(f"task {ended.id} has no answer ({fault})", ExitCode.FAILED)
@@ -52,6 +53,7 @@ class Printer:
     def __init__(self, *, raw: bool) -> None:
         self._raw = raw
         self._shown = False
+        self._away = False
         self.chunks = 0
 
     def follow(self, task_id: str) -> "Following":
@@ -60,6 +62,7 @@ class Printer:
 
     def show(self, event: Followed) -> None:
         """Print one event."""
+        self._away = False
         if isinstance(event, Chunk):
             self.chunks += 1
             self._write(event.data + "\n" if self._raw else _text(event.data))
@@ -69,6 +72,14 @@ class Printer:
             sys.stderr.write(f"\n-- attempt {event.id.partition('-')[0]} begins the answer again --\n")
         else:
             self._end(event.task)
+
+    async def pause(self) -> None:
+        """The connection broke: say so, wait a moment."""
+        if not self._away:
+            sys.stdout.flush()
+            sys.stderr.write("\n-- the connection broke; trying again until the server is back --\n")
+        self._away = True
+        await asyncio.sleep(PAUSE_S)
 
     def _end(self, task: InferenceTask) -> None:
         if self.chunks == 0 and task.status is Status.COMPLETED:
@@ -91,16 +102,13 @@ class Following:
         self._task_id = task_id
 
     async def __call__(self, client: NativeClient) -> InferenceTask:
-        """Print the stream to its end; returns the task as it ended."""
-        async for event in client.follow(self._task_id, None, _pause):
+        """Print the stream to its end; returns the task as it ended. Raises what stands against the first look at it."""
+        await client.task(self._task_id)
+        async for event in client.follow(self._task_id, None, self._printer.pause):
             self._printer.show(event)
             if isinstance(event, End):
                 return event.task
         raise AssertionError  # the stream of a task ends with its end alone
-
-
-async def _pause() -> None:
-    await asyncio.sleep(PAUSE_S)
 
 
 def _text(payload: str) -> str:

@@ -2,6 +2,7 @@
 
 import asyncio
 import ipaddress
+import socket
 import sys
 from collections.abc import Awaitable, Callable
 from typing import Annotated, Final, NamedTuple, Protocol, TypeAlias, TypeVar
@@ -142,7 +143,7 @@ async def _used(settings: Settings, act: Callable[[Desk], Awaitable[T]], *, here
         try:
             return await asked(settings.shared, act), settings.shared.token is None
         except TransportError:
-            if not all(_is_here(url) for url in settings.shared.server):
+            if any(not _is_here(url) or _listens(url) for url in settings.shared.server):
                 raise
     try:
         async with own_tokens(settings.serve) as desk:
@@ -158,6 +159,16 @@ def _is_here(url: str) -> bool:
         return host == "localhost" or ipaddress.ip_address(host).is_loopback
     except ValueError:
         return False
+
+
+def _listens(url: str) -> bool:
+    """Whether anybody takes a connection there."""
+    parts = urlsplit(url)
+    try:
+        socket.create_connection((parts.hostname or "", parts.port or 80), timeout=1.0).close()
+    except OSError:
+        return False
+    return True
 
 
 def _seconds(expires: str | None) -> float | None:

@@ -5,6 +5,7 @@ environment never used, cookies never kept: a worker talks to the addresses that
 """
 
 import asyncio
+import os
 import socket
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AbstractAsyncContextManager
@@ -130,7 +131,7 @@ class _Exchange:
         except TimeoutError as error:
             raise TransportError(f"no answer from {request.url} in time") from error
         except (aiohttp.ClientError, OSError, ValueError) as error:
-            raise TransportError(f"no answer from {request.url}: {str(error) or type(error).__name__}") from error
+            raise TransportError(f"no answer from {request.url}: {_why(error)}") from error
         self._reply = _HttpReply(self._response, request)
         return self._reply
 
@@ -145,6 +146,16 @@ class _Exchange:
             response.release()
         else:
             response.close()
+
+
+def _why(error: Exception) -> str:
+    """The reason in few words."""
+    cause = error.os_error if isinstance(error, aiohttp.ClientConnectorError) else error
+    if isinstance(cause, OSError) and not isinstance(error, aiohttp.ClientSSLError) and cause.errno:
+        return os.strerror(cause.errno) if cause.errno > 0 else cause.strerror or str(cause)
+    if isinstance(error, aiohttp.ClientResponseError):
+        return "what it says is no HTTP"
+    return str(error) or type(error).__name__
 
 
 def _payload(body: bytes) -> bytes | _Body | None:

@@ -82,7 +82,9 @@ def refusal(status: int, body: bytes) -> InferpoolError:
     try:
         problem = _decode(body).error
     except msgspec.MsgspecError:
-        problem = _Problem(message=f"the server answered {status}")
+        problem = _Problem(
+            message=f"the server answered {status} in words that are not inferpool's: is its address right?"
+        )
     if problem.code == Code.SESSION_REPLACED:
         return SessionReplaced(problem.message, problem.epoch or 0)
     kind = _BY_CODE.get(problem.code or "") or _BY_STATUS.get(status)

@@ -4,6 +4,7 @@ The system gives a lock back when its process ends, however it ends, so that non
 Windows: its first byte is locked through the C runtime. Elsewhere: POSIX record locks.
 """
 
+import contextlib
 import os
 import sys
 from pathlib import Path
@@ -34,8 +35,22 @@ PLAIN: Final[int] = getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
 """To be added when a file is opened by `os.open`: not for children to inherit, nothing of it to be translated."""
 
 
+_NOTE_AT: Final = 1
+"""Where the holder's id stands: Windows lets nobody read the byte that is locked."""
+_NOTE_SIZE: Final = 20
+
+
 class FileHeld(Exception):
-    """Another process holds the file."""
+    """Another process holds the file; `holder` is its id where the file tells."""
+
+    def __init__(self, path: Path, holder: int | None) -> None:
+        super().__init__(str(path))
+        self.holder = holder
+
+    @property
+    def by(self) -> str:
+        """In words, to follow those for what holds it."""
+        return "" if self.holder is None else f" (process {self.holder})"
 
 
 class HeldFile:
@@ -47,8 +62,22 @@ class HeldFile:
         try:
             _take(self._handle)
         except OSError as error:
+            holder = self._holder()
             os.close(self._handle)
-            raise FileHeld(str(path)) from error
+            raise FileHeld(path, holder) from error
+        with contextlib.suppress(OSError):  # a full disk: the lock holds without a name
+            self._note(str(os.getpid()))
+
+    def _note(self, text: str) -> None:
+        os.ftruncate(self._handle, 0)
+        os.lseek(self._handle, _NOTE_AT, os.SEEK_SET)
+        os.write(self._handle, text.encode())
+
+    def _holder(self) -> int | None:
+        with contextlib.suppress(OSError, ValueError):
+            os.lseek(self._handle, _NOTE_AT, os.SEEK_SET)
+            return int(os.read(self._handle, _NOTE_SIZE))
+        return None
 
     def release(self) -> None:
         """Let the next process in."""

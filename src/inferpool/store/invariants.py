@@ -4,7 +4,7 @@ Each rule is one statement of `invariants.sql`, so that it sees one snapshot whi
 read in pages of ids: memory stays bounded whatever the size of the store.
 """
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Final
 
 import msgspec
@@ -39,8 +39,18 @@ class _Finding(msgspec.Struct, frozen=True):
 
 
 class _Page(msgspec.Struct, frozen=True):
+    first: str
     last: str
     size: int
+    final: str
+
+
+class Stage(msgspec.Struct, frozen=True):
+    """How far a survey has come: what it looks at, how many it has seen, about which share of them (None: unknown)."""
+
+    looks_at: str
+    seen: int = 0
+    share: float | None = None
 
 
 class _Word(msgspec.Struct, frozen=True):
@@ -85,16 +95,22 @@ _FILE: Final = Statement("check_file", _Word)
 _PAGED: Final = {"tasks": OF_TASKS, "attempts": OF_HISTORY, "chunks": OF_CHUNKS}
 
 
-class Survey:
-    """One walk through a store; `tasks` tells afterwards how many were looked at."""
+def _unwatched(stage: Stage) -> None:
+    """Nobody looks."""
 
-    def __init__(self, connection: Connection, page: int = PAGE) -> None:
+
+class Survey:
+    """One walk through a store; `tasks` tells afterwards how many were looked at. `watch` hears of each stage."""
+
+    def __init__(self, connection: Connection, page: int = PAGE, watch: Callable[[Stage], None] = _unwatched) -> None:
         self._connection = connection
         self._page = page
+        self._watch = watch
         self.tasks = 0
 
     async def violations(self) -> AsyncIterator[Violation]:
         """Every breach, rule by rule within a page of tasks. Raises `StoreUnavailable` when the store cannot be read."""
+        self._watch(Stage("the file"))
         for word in await self._connection.read(_FILE, [()]):
             if word.text != "ok":
                 yield Violation(FILE_RULE.name, "", word.text)
@@ -102,17 +118,21 @@ class Survey:
             async for page in self._pages(table):
                 for found in await self._broken(rules, page):
                     yield found
+        self._watch(Stage("keys, sessions, llms"))
         for found in await self._broken(OF_THE_REST, ()):
             yield found
 
     async def _pages(self, table: str) -> AsyncIterator[tuple[str, str]]:
         """The bounds of each page: after one id, up to another."""
         statement = Statement(f"check_page_{table}", _Page)
-        after = ""
+        after, first, seen = "", "", 0
         while True:
             [page] = await self._connection.read(statement, [(after, self._page)])
+            first = first or page.first
+            self._watch(Stage(table, seen, _share(first, after or first, page.final)))
+            seen += page.size
             if table == "tasks":
-                self.tasks += page.size
+                self.tasks = seen
             if page.size:
                 yield after, page.last
             if page.size < self._page:
@@ -127,6 +147,15 @@ class Survey:
             findings = await self._connection.read(statement, [bounds])
             found += [Violation(rule.name, one.subject, one.detail or "") for one in findings]
         return found
+
+
+def _share(first: str, at: str, final: str) -> float | None:
+    """About how much of the ids from `first` to `final` lies before `at`: UUIDv7 begin with their time."""
+    try:
+        begin, now, end = (int(one.replace("-", "")[:12], 16) for one in (first, at, final))
+    except ValueError:
+        return None
+    return (now - begin) / (end - begin) if end > begin else None
 
 
 async def check(connection: Connection) -> list[Violation]:

@@ -1,5 +1,6 @@
 """Brings a database's schema up to this release, or refuses one that a newer release has claimed."""
 
+import re
 from collections.abc import Sequence
 from importlib.resources import files
 from typing import Final
@@ -11,6 +12,7 @@ from inferpool.store.connection import Connection
 from inferpool.store.rows import APPLIED_MIGRATIONS
 
 _HEADER: Final = "-- oldest release:"
+_DIGITS: Final = re.compile(r"\d+")
 
 
 class Migration(msgspec.Struct, frozen=True):
@@ -65,9 +67,20 @@ def check_release(oldest_releases: Sequence[str], release: str) -> None:
     oldest = max(oldest_releases, key=_version, default=release)
     if _version(release) < _version(oldest):
         raise StoreUnavailable(
-            f"the database was migrated for inferpool {oldest} or newer; this is {release}: upgrade it"
+            f"the database was migrated for inferpool {oldest} or newer; this is {release}: upgrade inferpool here, or use "
+            "another database"
         )
 
 
+async def check_store(connection: Connection, release: str) -> None:
+    """Raises `StoreUnavailable` when this is no store, or one for newer releases."""
+    try:
+        applied = await connection.read(APPLIED_MIGRATIONS, [()])
+    except StoreUnavailable as fault:
+        raise StoreUnavailable(f"this is no inferpool store, or none that can be read ({fault})") from fault
+    check_release([one.oldest_release for one in applied], release)
+
+
 def _version(release: str) -> tuple[int, ...]:
-    return tuple(int(part) for part in release.split("."))
+    """Its numbers; what follows the digits of a part (`0rc1`, `0.dev3`) does not count."""
+    return tuple(int(found[0]) for part in release.split(".") if (found := _DIGITS.match(part)))

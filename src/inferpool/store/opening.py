@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Final, Protocol
 
 from inferpool.core.clock import Clock
+from inferpool.core.errors import StoreUnavailable
 from inferpool.store.connection import Connection
 from inferpool.store.postgres import connect_postgres_reader, open_postgres
 from inferpool.store.postgres_connection import PostgresConnection
@@ -36,23 +37,36 @@ async def open_store(where: Path | str, clock: Clock, writer_id: str) -> Pair:
 
     Raises `StoreUnavailable`.
     """
-    if isinstance(where, str):
-        return await open_postgres(where, writer_id=writer_id)
-    return await open_sqlite(
-        where,
-        clock=clock,
-        runner=ThreadRunner("inferpool-writer"),
-        readers=[ThreadRunner(f"inferpool-reader-{number}") for number in range(READERS)],
-    )
+    with _told_of(where):
+        if isinstance(where, str):
+            return await open_postgres(where, writer_id=writer_id)
+        return await open_sqlite(
+            where,
+            clock=clock,
+            runner=ThreadRunner("inferpool-writer"),
+            readers=[ThreadRunner(f"inferpool-reader-{number}") for number in range(READERS)],
+        )
 
 
 @contextlib.contextmanager
 def looking_into(where: Path | str, clock: Clock) -> Iterator[Connection]:
     """A connection that changes nothing, beside a running server or without one. Raises `StoreUnavailable`."""
     connection: SqliteConnection | PostgresConnection
-    connection = connect_postgres_reader(where) if isinstance(where, str) else connect_reader(where, clock)
-    with contextlib.closing(connection):
-        yield connection
+    with _told_of(where):
+        connection = connect_postgres_reader(where) if isinstance(where, str) else connect_reader(where, clock)
+        with contextlib.closing(connection):
+            yield connection
+
+
+@contextlib.contextmanager
+def _told_of(where: Path | str) -> Iterator[None]:
+    """What stands against using a database names it."""
+    try:
+        yield
+    except StoreUnavailable as fault:
+        if place(where) in str(fault):
+            raise
+        raise StoreUnavailable(f"{place(where)}: {fault}") from fault
 
 
 def place(where: Path | str) -> str:

@@ -96,7 +96,9 @@ class FileLock:
         try:
             self._file = HeldFile(path.with_name(path.name + ".lock"), _PRIVATE)
         except FileHeld as fault:
-            raise StoreUnavailable(f"another inferpool server is using {path}: stop it first") from fault
+            raise StoreUnavailable(
+                f"another inferpool server is using {path}{fault.by}: stop it first, or use another database"
+            ) from fault
 
     def release(self) -> None:
         """Let the next server in. The file stays: removing it could lock two servers in."""

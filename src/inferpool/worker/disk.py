@@ -54,7 +54,9 @@ class StateFolder:
         try:
             self._lock = HeldFile(path / _LOCK, _PRIVATE_FILE)
         except FileHeld as error:
-            raise Conflict(f"another worker runs on {path}: stop it, or give this one another --name") from error
+            raise Conflict(
+                f"another worker runs on {path}{error.by}: stop it, or give this one another --name"
+            ) from error
 
     def close(self) -> None:
         self._lock.release()

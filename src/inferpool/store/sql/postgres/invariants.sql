@@ -10,18 +10,24 @@ JOIN pg_class ON pg_class.oid = pg_index.indexrelid
 WHERE NOT pg_index.indisvalid AND pg_class.relnamespace = current_schema()::regnamespace
 
 -- name: check_page_tasks
--- The next page of at most $2 ids after $1: its last id with how many it has.
-SELECT coalesce(max(id), '') AS last, count(*) AS size
+-- The next page of at most $2 ids after $1: its bounds with how many it has; `final` is the last id of all.
+SELECT
+    coalesce(min(id), '') AS first, coalesce(max(id), '') AS last, count(*) AS size,
+    (SELECT coalesce(max(id), '') FROM tasks) AS final
 FROM (SELECT id FROM tasks WHERE id > $1 ORDER BY id LIMIT $2) AS page
 
 -- name: check_page_attempts
 -- The next page of at most $2 tasks with a history after $1.
-SELECT coalesce(max(task_id), '') AS last, count(*) AS size
+SELECT
+    coalesce(min(task_id), '') AS first, coalesce(max(task_id), '') AS last, count(*) AS size,
+    (SELECT coalesce(max(task_id), '') FROM attempts) AS final
 FROM (SELECT DISTINCT task_id FROM attempts WHERE task_id > $1 ORDER BY task_id LIMIT $2) AS page
 
 -- name: check_page_chunks
 -- The next page of at most $2 stored streams after $1.
-SELECT coalesce(max(task_id), '') AS last, count(*) AS size
+SELECT
+    coalesce(min(task_id), '') AS first, coalesce(max(task_id), '') AS last, count(*) AS size,
+    (SELECT coalesce(max(task_id), '') FROM chunks) AS final
 FROM (SELECT task_id FROM chunks WHERE task_id > $1 ORDER BY task_id LIMIT $2) AS page
 
 -- name: check_status
