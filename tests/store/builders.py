@@ -24,6 +24,7 @@ from inferpool.core.task import (
     Usage,
 )
 from inferpool.core.turns import Turns
+from inferpool.store.connection import Connection
 from inferpool.store.protocol import (
     Claim,
     Completion,
@@ -52,6 +53,14 @@ Value: TypeAlias = str | bytes | int | float | None
 _ids = itertools.count(1)
 
 
+class Doctor(Connection, Protocol):
+    """A connection that only looks."""
+
+    def close(self) -> None:
+        """Let it go."""
+        ...
+
+
 class Rig(Protocol):
     """One open store with what only its tests may do to it."""
 
@@ -74,6 +83,14 @@ class Rig(Protocol):
 
     def sql(self, statement: str, *values: Value) -> list[tuple[Value, ...]]:
         """Run one statement on a connection of its own."""
+        ...
+
+    def tamper(self, statement: str, *values: Value) -> int:
+        """Change rows behind the server's back, whatever the law says of them; gives how many."""
+        ...
+
+    def doctor(self) -> Doctor:
+        """The connection of someone who only looks, beside the server."""
         ...
 
 

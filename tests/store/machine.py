@@ -4,7 +4,7 @@ import asyncio
 import shutil
 import tempfile
 from collections.abc import Awaitable
-from contextlib import AsyncExitStack
+from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from enum import Enum
 from pathlib import Path
 from typing import TypeVar
@@ -17,11 +17,9 @@ from inferpool.core.ids import TaskId
 from inferpool.core.lifecycle import HELD, TERMINAL, TRANSITIONS, Act, Status, Verb
 from inferpool.core.task import TaskFilter, TaskRow
 from inferpool.store.protocol import Spoken
-from inferpool.store.sqlite_connection import connect_reader
-from tests.store.builders import Worker
+from tests.store.builders import Rig, Worker
 from tests.store.model import Model, ModelTask
 from tests.store.rigs import sqlite_rig
-from tests.store.stores import SettableClock
 
 T = TypeVar("T")
 
@@ -61,9 +59,9 @@ class Bench(RuleBasedStateMachine):
         self.loop = asyncio.Runner()
         self.folder = Path(tempfile.mkdtemp(prefix="store-machine-"))
         self.exits = AsyncExitStack()
-        self.rig = self.run(self.exits.enter_async_context(sqlite_rig(self.folder)))
+        self.rig = self.run(self.exits.enter_async_context(self.rigged()))
         self.store = self.rig.store
-        self.doctor = connect_reader(self.folder / "store.db", SettableClock())
+        self.doctor = self.rig.doctor()
         self.model = Model()
         self.model.now = self.rig.now()
         self.workers = [Worker(self.rig, name) for name in "abc"]
@@ -71,6 +69,10 @@ class Bench(RuleBasedStateMachine):
         for worker in self.workers[:2]:
             self.run(worker.register())
             self.model.register(worker.id, (), ())
+
+    def rigged(self) -> AbstractAsyncContextManager[Rig]:
+        """The store to drive."""
+        return sqlite_rig(self.folder)
 
     def run(self, work: Awaitable[T]) -> T:
         """Await it on the machine's own event loop."""

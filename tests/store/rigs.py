@@ -10,10 +10,11 @@ import asyncpg
 
 from inferpool.core.clock import Micros
 from inferpool.core.ids import TaskId
-from inferpool.store.postgres import PostgresOptions, open_postgres
+from inferpool.store.postgres import PostgresOptions, connect_postgres_reader, open_postgres
 from inferpool.store.protocol import Store, StoreReader
 from inferpool.store.runners import Runner, ThreadRunner
-from tests.store.builders import Rig, Value, new_id
+from inferpool.store.sqlite_connection import connect_reader
+from tests.store.builders import Doctor, Rig, Value, new_id
 from tests.store.side_desk import SideDesk, emptied_desk, empty
 from tests.store.stores import SettableClock, opened_sqlite
 from tests.store.throwaway import NEWEST
@@ -41,6 +42,16 @@ class SqliteRig:
     async def flushed(self) -> None:
         """Ask for a commit that changes nothing itself."""
         await self.store.cancel(TaskId("nobody"))
+
+    def doctor(self) -> Doctor:
+        """The connection of someone who only looks, beside the server."""
+        return connect_reader(self._path, self._clock)
+
+    def tamper(self, statement: str, *values: Value) -> int:
+        """Change the file behind the server's back, its constraints asleep; gives how many rows."""
+        with closing(sqlite3.connect(self._path, isolation_level=None)) as connection:
+            connection.execute("PRAGMA ignore_check_constraints = ON")
+            return connection.execute(statement, values).rowcount
 
     def sql(self, statement: str, *values: Value) -> list[tuple[Value, ...]]:
         """Run one statement on a connection of its own."""
@@ -91,15 +102,23 @@ class PostgresRig:
         """Ask for a commit that changes nothing itself."""
         await self.store.cancel(TaskId("nobody"))
 
+    def doctor(self) -> Doctor:
+        """The connection of someone who only looks, beside the servers."""
+        return connect_postgres_reader(self._desk.url)
+
+    def tamper(self, statement: str, *values: Value) -> int:
+        """Change the database behind the server's back; for one that has lost its constraints."""
+        return len(self._desk.sql(f"{statement} RETURNING 1", *values))
+
     def sql(self, statement: str, *values: Value) -> list[tuple[Value, ...]]:
         """Run one statement on a connection of its own."""
         return self._desk.sql(statement, *values)
 
 
 @asynccontextmanager
-async def postgres_rig(_: Path, version: int = NEWEST) -> AsyncIterator[Rig]:
-    """An emptied PostgreSQL store."""
-    desk = emptied_desk(version)
+async def postgres_rig(_: Path, version: int = NEWEST, *, lawless: bool = False) -> AsyncIterator[Rig]:
+    """An emptied PostgreSQL store, without its constraints if it is to be lawless."""
+    desk = emptied_desk(version, lawless=lawless)
     empty(desk)
     pair = await open_postgres(desk.url, writer_id=new_id(), options=PostgresOptions(readers=1))
     try:
@@ -108,10 +127,20 @@ async def postgres_rig(_: Path, version: int = NEWEST) -> AsyncIterator[Rig]:
         await pair.close()
 
 
+@asynccontextmanager
+async def lawless_postgres_rig(folder: Path) -> AsyncIterator[Rig]:
+    """An emptied PostgreSQL store that takes every row."""
+    async with postgres_rig(folder, lawless=True) as rig:
+        yield rig
+
+
 OpensRig: TypeAlias = Callable[[Path], AbstractAsyncContextManager[Rig]]
 
 RIGS: Mapping[str, OpensRig] = {"sqlite": sqlite_rig, "postgres": postgres_rig}
 """Every claim of the suite is made of each of these."""
+
+TAMPERED: Mapping[str, OpensRig] = {"sqlite": sqlite_rig, "postgres": lawless_postgres_rig}
+"""These let a test write what the law forbids."""
 
 RACING: Mapping[str, OpensRig] = {**RIGS, "sqlite on threads": threaded_sqlite_rig}
 """The claims about races are made of these."""

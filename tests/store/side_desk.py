@@ -20,6 +20,18 @@ T = TypeVar("T")
 
 PATIENCE_S = 60.0
 
+_LAWLESS = """
+DO $$
+DECLARE
+    found record;
+BEGIN
+    FOR found IN SELECT conrelid::regclass AS owner, conname FROM pg_constraint WHERE contype = 'c' AND conrelid <> 0 AND connamespace = 'public'::regnamespace LOOP
+        EXECUTE format('ALTER TABLE %s DROP CONSTRAINT %I', found.owner, found.conname);
+    END LOOP;
+END
+$$
+"""
+
 
 class SideDesk:
     """One connection to a database that stays open from test to test."""
@@ -40,9 +52,9 @@ class SideDesk:
 
 
 @cache
-def emptied_desk(version: int = NEWEST) -> SideDesk:
+def emptied_desk(version: int = NEWEST, *, lawless: bool = False) -> SideDesk:
     """This process's own migrated database, its clock standing still; `empty` it before each use."""
-    url = _create(version)
+    url = _create(version, "lawless" if lawless else "lawful")
     _run(_migrated(url))
     desk = SideDesk(url)
     desk.script(
@@ -52,6 +64,8 @@ def emptied_desk(version: int = NEWEST) -> SideDesk:
         CREATE OR REPLACE FUNCTION now_us() RETURNS bigint LANGUAGE sql STABLE AS 'SELECT now FROM test_clock';
         """
     )
+    if lawless:
+        desk.script(_LAWLESS)
     return desk
 
 
@@ -69,9 +83,9 @@ def empty(desk: SideDesk) -> None:
     )
 
 
-def _create(version: int) -> str:
+def _create(version: int, kind: str) -> str:
     """A new database on the server that is given, or on this process's own."""
-    name = f"inferpool_test_{os.getpid()}_{version}"
+    name = f"inferpool_test_{os.getpid()}_{version}_{kind}"
     given = os.environ.get(GIVEN)
     admin = given or server(version).url()
     _run(_executed(admin, f"CREATE DATABASE {name} TEMPLATE template0"))

@@ -1,7 +1,6 @@
 """Claims about the checker: a store that obeyed its law is clean, each breach of a rule is found, whatever its page."""
 
-import sqlite3
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from contextlib import closing
 from pathlib import Path
 
@@ -11,10 +10,22 @@ from inferpool.core.errors import StoreUnavailable
 from inferpool.core.ids import TaskId
 from inferpool.core.lifecycle import Status
 from inferpool.store.invariants import RULES, Survey, Violation, check
-from inferpool.store.sqlite_connection import SqliteConnection, connect_reader
+from inferpool.store.sqlite_connection import connect_reader
 from inferpool.store.statements import load_statements
-from tests.store.builders import Rig, Worker, claimed, complete, ended, enqueue, registered, retry, running
-from tests.store.rigs import sqlite_rig
+from tests.store.builders import (
+    Doctor,
+    Rig,
+    Value,
+    Worker,
+    claimed,
+    complete,
+    ended,
+    enqueue,
+    registered,
+    retry,
+    running,
+)
+from tests.store.rigs import TAMPERED, postgres_rig, sqlite_rig
 from tests.store.stores import SettableClock
 
 pytestmark = pytest.mark.anyio
@@ -23,25 +34,23 @@ FREE_PAGES = 36
 """Where a file says how many of its pages are free (SQLite file format, section 1.3)."""
 
 
-@pytest.fixture
-async def rig(tmp_path: Path) -> AsyncIterator[Rig]:
-    """An empty store."""
-    async with sqlite_rig(tmp_path) as made:
+@pytest.fixture(params=sorted(TAMPERED))
+async def rig(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Rig]:
+    """An empty store of each implementation that can be made to hold what the law forbids."""
+    async with TAMPERED[request.param](tmp_path) as made:
         yield made
 
 
 @pytest.fixture
-def reader(rig: Rig, tmp_path: Path) -> Iterator[SqliteConnection]:
+async def reader(rig: Rig) -> AsyncIterator[Doctor]:
     """The connection of someone who only looks, beside the server."""
-    with closing(connect_reader(tmp_path / "store.db", SettableClock())) as connection:
+    with closing(rig.doctor()) as connection:
         yield connection
 
 
-def tamper(folder: Path, statement: str, *values: object) -> None:
-    """Change the file behind the server's back, its constraints asleep."""
-    with closing(sqlite3.connect(folder / "store.db", isolation_level=None)) as connection:
-        connection.execute("PRAGMA ignore_check_constraints = ON")
-        assert connection.execute(statement, values).rowcount > 0
+def tamper(rig: Rig, statement: str, *values: Value) -> None:
+    """Change the store behind the server's back."""
+    assert rig.tamper(statement, *values) > 0
 
 
 async def staged(rig: Rig, worker: Worker, status: str) -> TaskId:
@@ -70,13 +79,13 @@ async def staged(rig: Rig, worker: Worker, status: str) -> TaskId:
 STATES = ("pending", "claimed", "running", "lost", "retried", "streamed", "completed", "error", "cancelled")
 
 
-async def test_a_store_that_obeyed_its_law_is_clean(rig: Rig, reader: SqliteConnection) -> None:
+async def test_a_store_that_obeyed_its_law_is_clean(rig: Rig, reader: Doctor) -> None:
     for name, status in enumerate(STATES):
         await staged(rig, await registered(rig, f"worker-{name}"), status)
     assert await check(reader) == []
 
 
-async def test_an_empty_store_is_clean(rig: Rig, reader: SqliteConnection) -> None:
+async def test_an_empty_store_is_clean(rig: Rig, reader: Doctor) -> None:
     assert await check(reader) == []
 
 
@@ -114,7 +123,7 @@ BREACHES = [
     ("history", "lost", "attempt = 0"),
     ("counted", "completed", "tries = 1"),
     ("one_end", "completed", "status = 'cancelled'"),
-    ("one_end", "cancelled", "status = 'completed', response = x'00', response_status = 200"),
+    ("one_end", "cancelled", "status = 'completed', response = request, response_status = 200"),
     ("lost", "lost", "lost_by = 'another'"),
     ("lost", "retried", "lost_by = 'another', ready = 1"),
     ("holder", "running", "claimed_by = 'nobody'"),
@@ -126,63 +135,55 @@ BREACHES = [
 
 
 @pytest.mark.parametrize(("rule", "status", "change"), BREACHES)
-async def test_each_breach_by_a_task_is_found(
-    rig: Rig, reader: SqliteConnection, tmp_path: Path, rule: str, status: str, change: str
-) -> None:
+async def test_each_breach_by_a_task_is_found(rig: Rig, reader: Doctor, rule: str, status: str, change: str) -> None:
     task_id = await staged(rig, await registered(rig), status)
-    tamper(tmp_path, f"UPDATE tasks SET {change} WHERE id = ?", task_id)
+    tamper(rig, f"UPDATE tasks SET {change} WHERE id = ?", task_id)
     assert (rule, task_id) in [(found.rule, found.subject) for found in await check(reader)]
 
 
-async def test_a_holder_that_is_inactive_is_found(rig: Rig, reader: SqliteConnection, tmp_path: Path) -> None:
+async def test_a_holder_that_is_inactive_is_found(rig: Rig, reader: Doctor) -> None:
     worker = await registered(rig)
     task_id = await running(rig, worker)
-    tamper(tmp_path, "UPDATE sessions SET active = 0, inactive_at = 1")
+    tamper(rig, "UPDATE sessions SET active = 0, inactive_at = 1")
     breaches = await check(reader)
     assert Violation("holder", task_id, f"running by {worker.id}, inactive") in breaches
     assert Violation("llms", worker.llm, "status active, session inactive") in breaches
 
 
-async def test_a_history_without_its_task_is_found_as_is_its_stream(
-    rig: Rig, reader: SqliteConnection, tmp_path: Path
-) -> None:
+async def test_a_history_without_its_task_is_found_as_is_its_stream(rig: Rig, reader: Doctor) -> None:
     task_id = await staged(rig, await registered(rig), "streamed")
-    tamper(tmp_path, "DELETE FROM tasks WHERE id = ?", task_id)
+    tamper(rig, "DELETE FROM tasks WHERE id = ?", task_id)
     found = await check(reader)
     assert [one.rule for one in found] == ["orphaned_history", "chunks"]
     assert {one.subject for one in found} == {task_id}
 
 
-async def test_a_key_that_leads_to_a_strangers_task_is_found(
-    rig: Rig, reader: SqliteConnection, tmp_path: Path
-) -> None:
+async def test_a_key_that_leads_to_a_strangers_task_is_found(rig: Rig, reader: Doctor) -> None:
     [task_id] = await enqueue(rig)
     insert = "INSERT INTO idempotency_keys (owner, idempotency_key, body_hash, task_id, created_at) VALUES (?, 'k', 'h', ?, 1)"
-    tamper(tmp_path, insert, "local", task_id)
-    tamper(tmp_path, insert, "somebody", "a task that was purged")
+    tamper(rig, insert, "local", task_id)
+    tamper(rig, insert, "somebody", "a task that was purged")
     assert await check(reader) == []
-    tamper(tmp_path, "UPDATE idempotency_keys SET owner = 'stranger' WHERE owner = 'local'")
+    tamper(rig, "UPDATE idempotency_keys SET owner = 'stranger' WHERE owner = 'local'")
     assert await check(reader) == [Violation("keys", task_id, "a key of stranger, a task of local")]
 
 
-async def test_a_session_that_is_neither_here_nor_gone_is_found(
-    rig: Rig, reader: SqliteConnection, tmp_path: Path
-) -> None:
+async def test_a_session_that_is_neither_here_nor_gone_is_found(rig: Rig, reader: Doctor) -> None:
     worker = await registered(rig)
-    tamper(tmp_path, "UPDATE sessions SET epoch = 0")
+    tamper(rig, "UPDATE sessions SET epoch = 0")
     assert await check(reader) == [Violation("sessions", worker.id, "active 1, leaving 0, epoch 0")]
 
 
-async def test_an_llm_whose_session_is_gone_is_found(rig: Rig, reader: SqliteConnection, tmp_path: Path) -> None:
+async def test_an_llm_whose_session_is_gone_is_found(rig: Rig, reader: Doctor) -> None:
     worker = await registered(rig)
-    tamper(tmp_path, "DELETE FROM sessions")
+    tamper(rig, "DELETE FROM sessions")
     assert await check(reader) == [Violation("llms", worker.llm, "status active, session missing")]
 
 
-async def test_every_page_is_looked_at(rig: Rig, reader: SqliteConnection, tmp_path: Path) -> None:
+async def test_every_page_is_looked_at(rig: Rig, reader: Doctor) -> None:
     ids = await enqueue(rig, 7)
     await rig.flushed()
-    tamper(tmp_path, "UPDATE tasks SET size = 0")
+    tamper(rig, "UPDATE tasks SET size = 0")
     survey = Survey(reader, page=3)
     assert [found.subject async for found in survey.violations()] == ids
     assert survey.tasks == 7
@@ -204,8 +205,20 @@ async def test_a_file_that_is_no_store_is_told(tmp_path: Path) -> None:
         await check(connection)
 
 
-def test_each_rule_is_a_statement_with_a_remedy() -> None:
+async def test_an_index_that_is_not_whole_is_found(tmp_path: Path) -> None:
+    spoil = "UPDATE pg_index SET indisvalid = ? WHERE indexrelid = 'tasks_held'::regclass"
+    async with postgres_rig(tmp_path) as rig:
+        with closing(rig.doctor()) as connection:
+            rig.tamper(spoil, False)
+            try:
+                assert await check(connection) == [Violation("file", "", "the index tasks_held is not valid")]
+            finally:
+                rig.tamper(spoil, True)
+
+
+@pytest.mark.parametrize("dialect", ["sqlite", "postgres"])
+def test_each_rule_is_a_statement_with_a_remedy(dialect: str) -> None:
     names = [rule.name for rule in RULES]
-    stated = {name.removeprefix("check_") for name in load_statements("sqlite") if name.startswith("check_")}
+    stated = {name.removeprefix("check_") for name in load_statements(dialect) if name.startswith("check_")}
     assert sorted(names) == sorted(name for name in stated if not name.startswith("page_"))
     assert all(rule.says and rule.remedy for rule in RULES)

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import AbstractAsyncContextManager
 from typing import TypeAlias
 
 import msgspec
@@ -16,9 +17,10 @@ from inferpool.core.lifecycle import Act, Standing, Verb
 from inferpool.core.task import QueueMode
 from inferpool.store.invariants import check
 from inferpool.store.protocol import Cancelled, Moved, Settlement, Spoken, Store, Verdict
-from tests.store.builders import SERVER, complete, fail, new_task, retry
+from tests.store.builders import SERVER, Rig, complete, fail, new_task, retry
 from tests.store.machine import BEHIND, DELAY, EVERY, PICKS, SESSIONS, SPEAKERS, Bench, Keeps
 from tests.store.model import ModelTask
+from tests.store.rigs import postgres_rig
 
 Say: TypeAlias = Callable[[Store, Spoken, Act], Awaitable[Settlement]]
 
@@ -252,3 +254,15 @@ StoreMachine.TestCase.settings = settings(
 )
 
 TestStoreAgreesWithTheLaw = StoreMachine.TestCase
+
+
+class PostgresMachine(StoreMachine):
+    """The same on PostgreSQL, less often: each step costs it several times as much."""
+
+    def rigged(self) -> AbstractAsyncContextManager[Rig]:
+        return postgres_rig(self.folder)
+
+
+PostgresMachine.TestCase.settings = settings(StoreMachine.TestCase.settings, max_examples=25)
+
+TestPostgresAgreesWithTheLaw = PostgresMachine.TestCase
