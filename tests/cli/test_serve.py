@@ -29,6 +29,7 @@ def test_a_port_that_is_taken_is_told(site: Site, typed: Typed, tmp_path: Path) 
     assert told.code == 1
     assert "error: " in told.errors.splitlines()[-1]
     assert "ddress already in use" in told.errors.splitlines()[-1]
+    assert "--port" in told.errors.splitlines()[-1]
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

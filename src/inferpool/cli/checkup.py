@@ -20,6 +20,7 @@ from inferpool.worker.engine import EngineView
 T = TypeVar("T")
 
 _KNOWN: Final = 1000
+_WORKER: Final = "worker"
 _NAMED: Final = 5
 """Names that are told one by one; the rest are counted."""
 
@@ -56,7 +57,7 @@ class Checkup:
         sessions: list[SessionJson] = []
         llms: list[LlmJson] = []
         if findings[0].state is State.OK:
-            sessions, findings_of_workers = await _asked("worker", client.sessions, _workers)
+            sessions, findings_of_workers = await _asked(_WORKER, client.sessions, _workers)
             llms, findings_of_models = await _asked("model", client.llms, _models)
             findings += findings_of_workers
             findings += [_with_hint(one, sessions) for one in findings_of_models]
@@ -113,7 +114,9 @@ async def _asked(
             Finding(what, State.FAIL, "the server asks for a token", "give yours by INFERPOOL_TOKEN or --token")
         ]
     except Forbidden as error:
-        return [], [Finding(what, State.FAIL, str(error), "give a token that may look: INFERPOOL_TOKEN or --token")]
+        # A caller sees no workers, which is no fault of its set-up: whether any serves it, the models tell.
+        state = State.WARN if what == _WORKER else State.FAIL
+        return [], [Finding(what, state, str(error), "give a token that may look: INFERPOOL_TOKEN or --token")]
     except (InferpoolError, TransportError) as error:
         remedy = "install the same release on both" if isinstance(error, ProtocolBroken) else "see the server's log"
         return [], [Finding(what, State.FAIL, f"the server does not tell: {error}", remedy)]

@@ -104,7 +104,9 @@ class Herald:
             try:
                 told.tell(await _served(shared))
             except (Unauthenticated, Forbidden) as error:
-                complain(f"{error}; start `inferpool up` again with INFERPOOL_TOKEN set, its worker needs it too")
+                complain(
+                    f"{error}; start `inferpool up` again with an admin's token in INFERPOOL_TOKEN: its worker needs one too"
+                )
                 return
             if looks == PATIENCE and not told.shown:
                 _say(self._missed())
@@ -187,7 +189,7 @@ def calls_told(url: str, llms: list[LlmJson], *, token: bool) -> str:
     program = f'import {modules}; print(openai.OpenAI(base_url="{url}/v1", api_key={secret}).{call}{shown})'
     json = msgspec.json.encode(body).decode()
     return (
-        "\nAsk it:\n"
+        "\nAsk it (the python line needs `pip install openai`):\n"
         f"  curl {url}/v1/{path} -H 'content-type: application/json' {key}-d {shlex.quote(json)}\n"
         f"  python -c {shlex.quote(program)}\n"
         + (f"  inferpool chat {shlex.quote(model)} --server {url}\n" if chatting else "")
