@@ -54,9 +54,7 @@ class SideDesk:
 @cache
 def emptied_desk(version: int = NEWEST, *, lawless: bool = False) -> SideDesk:
     """This process's own migrated database, its clock standing still; `empty` it before each use."""
-    url = _create(version, "lawless" if lawless else "lawful")
-    _run(_migrated(url))
-    desk = SideDesk(url)
+    desk = new_desk("lawless" if lawless else "lawful", version)
     desk.script(
         f"""
         CREATE TABLE test_clock (now bigint NOT NULL);
@@ -83,8 +81,15 @@ def empty(desk: SideDesk) -> None:
     )
 
 
-def _create(version: int, kind: str) -> str:
-    """A new database on the server that is given, or on this process's own."""
+def new_desk(kind: str, version: int = NEWEST) -> SideDesk:
+    """A database of this process's own, migrated."""
+    url = new_database(kind, version)
+    _run(_migrated(url))
+    return SideDesk(url)
+
+
+def new_database(kind: str, version: int = NEWEST) -> str:
+    """An empty database on the server that is given, or on this process's own; its URL."""
     name = f"inferpool_test_{os.getpid()}_{version}_{kind}"
     given = os.environ.get(GIVEN)
     admin = given or server(version).url()

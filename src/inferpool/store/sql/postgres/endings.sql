@@ -1,4 +1,6 @@
 -- How a session's attempts begin to run, then end. Each is a compare-and-swap on (id, status, attempt, claimed_by).
+-- IS NOT DISTINCT FROM is an equality that no index serves: rows are found by their id alone. By `=` the planner would walk the
+-- index of held rows where it believes that there are none, a whole walk for each row of the batch.
 
 -- name: start
 -- Lock: the tasks' rows, in the order of ids. Once an attempt: the first 2xx sets the time, a repeat changes nothing.
@@ -10,7 +12,7 @@ FROM (
     ORDER BY id
 ) AS given
 WHERE tasks.id = given.id AND tasks.status = 'claimed'
-    AND tasks.attempt = given.attempt AND tasks.claimed_by = given.session_id
+    AND tasks.attempt = given.attempt AND tasks.claimed_by IS NOT DISTINCT FROM given.session_id
 
 -- name: end_attempt
 -- Lock: the tasks' rows, in the order of ids. History is written first: it is the compare-and-swap that tells whether the
@@ -22,7 +24,7 @@ WITH standing AS (
     ) WITH ORDINALITY AS given (now, ending, code, message, detail, id, attempt, session_id, place)
     JOIN tasks ON tasks.id = given.id
     WHERE tasks.status IN ('claimed', 'running')
-        AND tasks.attempt = given.attempt AND tasks.claimed_by = given.session_id
+        AND tasks.attempt = given.attempt AND tasks.claimed_by IS NOT DISTINCT FROM given.session_id
     ORDER BY given.id
     FOR UPDATE OF tasks
 ), written AS (
@@ -47,7 +49,7 @@ FROM unnest(
     now, response_status, response_content_type, response, prompt_tokens, completion_tokens, id, attempt, session_id
 )
 WHERE tasks.id = given.id AND tasks.status IN ('claimed', 'running')
-    AND tasks.attempt = given.attempt AND tasks.claimed_by = given.session_id
+    AND tasks.attempt = given.attempt AND tasks.claimed_by IS NOT DISTINCT FROM given.session_id
 
 -- name: keep_chunks
 INSERT INTO chunks (task_id, attempt, stored_at, packed)
@@ -69,7 +71,7 @@ FROM unnest(
     completion_tokens, id, attempt, session_id
 )
 WHERE tasks.id = given.id AND tasks.status IN ('claimed', 'running')
-    AND tasks.attempt = given.attempt AND tasks.claimed_by = given.session_id
+    AND tasks.attempt = given.attempt AND tasks.claimed_by IS NOT DISTINCT FROM given.session_id
 
 -- name: give_back
 -- Invariant: after `end_attempt` in the same transaction. Costs no try, names nobody as having lost it.
@@ -82,7 +84,7 @@ WITH given AS (
     SET status = 'pending', claimed_by = NULL, deadline = NULL, claimed_at = NULL, stream_started_at = NULL
     FROM given
     WHERE tasks.id = given.id AND tasks.status IN ('claimed', 'running')
-        AND tasks.attempt = given.attempt AND tasks.claimed_by = given.claimed_by
+        AND tasks.attempt = given.attempt AND tasks.claimed_by IS NOT DISTINCT FROM given.claimed_by
     RETURNING given.place, given.session_id, tasks.*
 )
 SELECT id, status, attempt, lane, owner, priority, rank, size, ready, session_id
@@ -99,7 +101,7 @@ WITH standing AS (
         WITH ORDINALITY AS given (now, counts, code, message, id, attempt, session_id, place)
     JOIN tasks ON tasks.id = given.id
     WHERE tasks.status IN ('claimed', 'running')
-        AND tasks.attempt = given.attempt AND tasks.claimed_by = given.session_id
+        AND tasks.attempt = given.attempt AND tasks.claimed_by IS NOT DISTINCT FROM given.session_id
     ORDER BY given.id
     FOR UPDATE OF tasks
 ), written AS (
@@ -129,7 +131,7 @@ WITH judged AS (
     )
     JOIN tasks ON tasks.id = given.id
     WHERE tasks.status IN ('claimed', 'running')
-        AND tasks.attempt = given.attempt AND tasks.claimed_by = given.claimed_by
+        AND tasks.attempt = given.attempt AND tasks.claimed_by IS NOT DISTINCT FROM given.claimed_by
 ), moved AS (
     UPDATE tasks
     SET status = CASE WHEN judged.final THEN 'error' ELSE 'pending' END,

@@ -7,7 +7,7 @@ SELECT given.id, given.epoch, given.server_id
 FROM unnest($1::text[], $2::bigint[], $3::text[]) AS given (id, epoch, server_id)
 JOIN sessions ON sessions.id = given.id
 WHERE sessions.epoch = given.epoch AND sessions.server_id = given.server_id
-    AND sessions.active = 1 AND sessions.leaving = 0
+    AND sessions.active > 0 AND sessions.leaving = 0
 ORDER BY given.id
 FOR SHARE OF sessions
 

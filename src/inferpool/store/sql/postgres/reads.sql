@@ -53,19 +53,31 @@ ORDER BY id DESC
 LIMIT $2
 
 -- name: tasks_of_owner
--- Newest first, among the owner's 10 000 before the cursor.
+-- Newest first, among the owner's 10 000 before the cursor. Pairs compare through the index of owners alone: one that owns
+-- little is not looked for among all tasks.
 SELECT *
 FROM task_rows
-WHERE owner = $9
-    AND id < $1
-    AND id > coalesce((SELECT id FROM tasks WHERE owner = $9 AND id < $1 ORDER BY id DESC LIMIT 1 OFFSET 10000), '')
+WHERE (owner, id) < ($9, $1)
+    AND (owner, id) > (
+        $9,
+        coalesce(
+            (
+                SELECT id
+                FROM tasks
+                WHERE (owner, id) < ($9, $1) AND (owner, id) > ($9, '')
+                ORDER BY owner DESC, id DESC
+                LIMIT 1 OFFSET 10000
+            ),
+            ''
+        )
+    )
     AND ($3::text IS NULL OR status IN (SELECT json_array_elements_text($3::json)))
     AND ($4::text IS NULL OR pool_name = $4)
     AND ($5::text IS NULL OR llm_name = $5)
     AND ($6::text IS NULL OR agent = $6)
     AND ($7::bigint IS NULL OR created_at >= $7)
     AND ($8::bigint IS NULL OR created_at < $8)
-ORDER BY id DESC
+ORDER BY owner DESC, id DESC
 LIMIT $2
 
 -- name: llms

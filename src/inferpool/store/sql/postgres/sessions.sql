@@ -119,7 +119,7 @@ WITH standing AS (
         AS given (now, counted, id, attempt, session_id)
     JOIN tasks ON tasks.id = given.id
     WHERE tasks.status IN ('claimed', 'running')
-        AND tasks.attempt = given.attempt AND tasks.claimed_by = given.session_id
+        AND tasks.attempt = given.attempt AND tasks.claimed_by IS NOT DISTINCT FROM given.session_id
     ORDER BY given.id
     FOR UPDATE OF tasks
 )
@@ -137,7 +137,7 @@ WITH judged AS (
         AS given (now, counts, id, attempt, claimed_by, session_id, place)
     JOIN tasks ON tasks.id = given.id
     WHERE tasks.status IN ('claimed', 'running')
-        AND tasks.attempt = given.attempt AND tasks.claimed_by = given.claimed_by
+        AND tasks.attempt = given.attempt AND tasks.claimed_by IS NOT DISTINCT FROM given.claimed_by
 ), moved AS (
     UPDATE tasks
     SET status = CASE WHEN judged.final THEN 'error' ELSE 'pending' END,
@@ -179,7 +179,7 @@ WITH given AS (
         )
     FROM given
     WHERE tasks.id = given.id AND tasks.status = 'pending'
-        AND tasks.attempt = given.attempt AND tasks.lost_by = given.lost_by
+        AND tasks.attempt = given.attempt AND tasks.lost_by IS NOT DISTINCT FROM given.lost_by
     RETURNING given.place, tasks.*
 )
 SELECT id, status, attempt, lane, owner, priority, rank, size, ready, NULL
@@ -202,7 +202,7 @@ FROM (
     ORDER BY id
 ) AS given
 WHERE tasks.id = given.id AND tasks.status = 'pending'
-    AND tasks.attempt = given.attempt AND tasks.lost_by = given.lost_by
+    AND tasks.attempt = given.attempt AND tasks.lost_by IS NOT DISTINCT FROM given.lost_by
 
 -- name: bind
 -- Invariant: after `session_locked` in the same transaction.
@@ -266,4 +266,4 @@ SET seen_at = excluded.seen_at
 UPDATE sessions
 SET seen_at = given.now
 FROM (SELECT * FROM unnest($1::bigint[], $2::text[]) AS given (now, id) ORDER BY id) AS given
-WHERE sessions.id = given.id AND sessions.active = 1
+WHERE sessions.id = given.id AND sessions.active > 0

@@ -47,7 +47,8 @@ SET status = 'error', claimed_by = NULL, deadline = NULL, completed_at = given.n
 FROM unnest($1::bigint[], $2::text[], $3::integer[], $4::text[], $5::bigint[])
     AS given (now, id, attempt, session_id, horizon)
 WHERE tasks.id = given.id AND tasks.status IN ('claimed', 'running')
-    AND tasks.attempt = given.attempt AND tasks.claimed_by = given.session_id AND tasks.deadline <= given.horizon
+    AND tasks.attempt = given.attempt AND tasks.claimed_by IS NOT DISTINCT FROM given.session_id
+    AND coalesce(tasks.deadline, 0) <= given.horizon
 
 -- name: end_unserved
 -- Live: published by a session that neither ended nor leaves, at work or hibernating.

@@ -53,10 +53,10 @@ LIMIT 1
 SELECT id
 FROM tokens
 WHERE revoked_at >= now_us() - $1
-UNION
+UNION ALL
 SELECT id
 FROM tokens
-WHERE expires_at BETWEEN now_us() - $1 AND now_us()
+WHERE expires_at BETWEEN now_us() - $1 AND now_us() AND coalesce(revoked_at, 0) < now_us() - $1
 
 -- name: write_audit
 INSERT INTO audit (id, at, subject, token_id, action, resource, address, outcome, count)
