@@ -78,8 +78,13 @@ def new_id() -> str:
 # ---- the server -------------------------------------------------------------------------------------------------------
 
 
-async def run_server(settings: Settings, announce: Callable[[str], None] = say, stop: Stop | None = None) -> None:
-    """Serve until SIGTERM or Ctrl-C, or until the `stop` that is handed in says so.
+async def run_server(
+    settings: Settings,
+    announce: Callable[[str], None] = say,
+    stop: Stop | None = None,
+    own_token: str | None = None,
+) -> None:
+    """Serve until SIGTERM or Ctrl-C, or until the `stop` that is handed in says so; `own_token`: see `Makers`.
 
     Raises `SettingError`, `StoreUnavailable` (another server uses the file, say), `OSError` for a port that is taken.
     """
@@ -89,7 +94,7 @@ async def run_server(settings: Settings, announce: Callable[[str], None] = say, 
     pair = await open_store(database(settings.serve.database_url), WallClock(), new_id())
     try:
         await check_openness(pair, settings.serve, log)
-        dispatch = make_dispatch(pair, settings.serve, log)
+        dispatch = make_dispatch(pair, settings.serve, log, own_token)
         await serve(dispatch, server_options(settings.serve), ServerParts(new_id=new_id, log=log), announce, stop)
     finally:
         await pair.close()
@@ -107,9 +112,13 @@ async def check_openness(pair: Pair, settings: ServeSettings, log: FilteringBoun
         log.info("open: there are no tokens, so whoever uses this machine may use this server", database=where)
 
 
-def make_dispatch(pair: Pair, settings: ServeSettings, log: FilteringBoundLogger) -> Dispatch:
+def make_dispatch(
+    pair: Pair, settings: ServeSettings, log: FilteringBoundLogger, own_token: str | None = None
+) -> Dispatch:
     """The use cases over an open store, under a server id of their own."""
-    parts = Parts(clock=WallClock(), new_id=new_id, new_secret=new_secret, jitter=random.Random(), log=log)
+    parts = Parts(
+        clock=WallClock(), new_id=new_id, new_secret=new_secret, jitter=random.Random(), log=log, own_token=own_token
+    )
     return Dispatch(pair.store, pair.reader, dispatch_options(settings), parts, ServerId(new_id()))
 
 

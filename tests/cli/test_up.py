@@ -5,11 +5,12 @@ import json
 import os
 import signal
 import socket
+import sqlite3
 import subprocess
 import sys
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import pytest
@@ -46,9 +47,9 @@ def llm(pool: str, endpoints: list[str] | None = None) -> LlmJson:
 
 
 @contextmanager
-def engine() -> Iterator[tuple["subprocess.Popen[str]", str]]:
+def engine(model: str = "tiny") -> Iterator[tuple["subprocess.Popen[str]", str]]:
     """A scripted engine as a process of its own, with its address."""
-    command = [sys.executable, "-m", "tests.engines.scripted", "--model", "tiny", "--slots", "2"]
+    command = [sys.executable, "-m", "tests.engines.scripted", "--model", model, "--slots", "2"]
     with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:
         try:
             assert process.stdout is not None
@@ -69,6 +70,23 @@ def up(folder: Path, *flags: str) -> Iterator["subprocess.Popen[str]"]:
             yield process
         finally:
             process.terminate()
+
+
+def inferpool(folder: Path, *arguments: str, given: str = "") -> str:
+    """What another command prints in that folder."""
+    command = [sys.executable, "-m", "inferpool", *arguments]
+    return subprocess.run(
+        command, cwd=folder, input=given, stdout=subprocess.PIPE, text=True, timeout=60, check=True
+    ).stdout
+
+
+def error_of(process: "subprocess.Popen[str]") -> str:
+    """The first error that it tells."""
+    assert process.stderr is not None
+    for line in process.stderr:
+        if line.startswith("error: "):
+            return line
+    raise AssertionError("it told no error")
 
 
 def until(process: "subprocess.Popen[str]", mark: str) -> list[str]:
@@ -120,16 +138,77 @@ def test_without_an_engine_it_says_so_then_takes_up_the_one_that_comes(tmp_path:
         until(process, "No model is there any more")
 
 
-def test_once_there_are_tokens_it_says_that_it_needs_one(tmp_path: Path) -> None:
-    with up(tmp_path, "--engine", "http://127.0.0.1:9") as process:
+def test_a_first_token_made_meanwhile_does_not_lock_its_own_worker_out(tmp_path: Path) -> None:
+    with engine() as (_, one), up(tmp_path, "--engine", one) as process:
         url = until(process, "inferpool is up")[-1].split()[4]
-        made = ("token", "create", "--role", "admin", "--subject", "me", "--server", url)
-        command = [sys.executable, "-m", "inferpool", *made]
-        subprocess.run(command, cwd=tmp_path, capture_output=True, timeout=60, check=True)
+        until(process, "inferpool chat tiny")
+        token = inferpool(tmp_path, "token", "create", "--role", "admin", "--subject", "me", "--server", url).strip()
+        until(process, "There are tokens, so whoever calls needs one: INFERPOOL_TOKEN or --token.")
+        answer = inferpool(tmp_path, "chat", "tiny", "--server", url, "--token", token, given="Hello")
+        assert answer.strip()
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(60) == 0
         assert process.stderr is not None
-        line = process.stderr.readline()
-    assert line.startswith("error: this server asks for a token")
-    assert "INFERPOOL_TOKEN" in line
+        assert process.stderr.read() == ""
+
+
+def test_beside_tokens_it_needs_none_for_itself_a_wrong_one_is_told(tmp_path: Path) -> None:
+    made = ("token", "create", "--role", "caller", "--subject", "me", "--database-url", "store.db")
+    token = inferpool(tmp_path, *made).strip()
+    with engine() as (_, url):
+        with up(tmp_path, "--engine", url) as process:
+            lines = until(process, "inferpool chat tiny")
+            assert any("INFERPOOL_TOKEN" in line for line in lines if line.startswith("  curl"))
+            address = lines[-1].split()[-1]
+            assert inferpool(tmp_path, "chat", "tiny", "--server", address, "--token", token, given="Hello").strip()
+        with up(tmp_path, "--engine", url, "--token", "ip_wrong") as process:
+            assert process.stderr is not None
+            assert "INFERPOOL_TOKEN" in error_of(process)
+
+
+def test_the_models_of_two_engines_are_told_each_can_be_asked(tmp_path: Path) -> None:
+    with (
+        engine() as (_, one),
+        engine("small") as (_, other),
+        up(tmp_path, "--engine", one, "--engine", other) as process,
+    ):
+        address = until(process, "inferpool is up")[-1].split()[4]
+        seen: list[str] = []
+        while not {"tiny", "small"} <= {line.split()[0] for line in seen if line.startswith("  ")}:
+            seen += until(process, "  ")
+        for model in ("tiny", "small"):
+            assert inferpool(tmp_path, "chat", model, "--server", address, given="Hello").strip()
+
+
+def test_a_port_that_is_taken_is_one_line_that_says_what_to_do(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        with up(tmp_path, "--port", port) as process:
+            assert process.wait(60) == 1
+            assert process.stderr is not None
+            told = process.stderr.read()
+    assert told.startswith("error: ")
+    assert port in told
+    assert "take another port by --port" in told
+    assert told.count("\n") == 1
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_its_end_leaves_nothing_behind(tmp_path: Path, number: int) -> None:
+    with engine() as (_, url), up(tmp_path, "--engine", url) as process:
+        address = until(process, "inferpool is up")[-1].split()[4]
+        until(process, "inferpool chat tiny")
+        assert inferpool(tmp_path, "chat", "tiny", "--server", address, given="Hello").strip()
+        process.send_signal(number)
+        assert process.wait(60) == 0
+    with socket.create_server(("127.0.0.1", int(address.rpartition(":")[2]))):
+        pass  # the port is free
+    with closing(sqlite3.connect(tmp_path / "store.db")) as store:
+        assert store.execute("SELECT DISTINCT active FROM sessions").fetchall() == [(0,)]
+        assert store.execute("SELECT DISTINCT status FROM llms").fetchall() == [("inactive",)]
+    assert inferpool(tmp_path, "doctor", "--database-url", "store.db").endswith("no breach of the law\n")
+    [state] = (tmp_path / "state").iterdir()
+    assert sorted(path.name for path in state.iterdir()) == ["lock", "state.json"]
 
 
 def test_a_second_one_on_the_same_store_is_one_line(tmp_path: Path) -> None:
@@ -152,7 +231,9 @@ async def test_a_second_signal_waits_for_nobody(tmp_path: Path) -> None:
         "engine": ["http://127.0.0.1:9"],
     }
     ready = asyncio.Event()
-    running = asyncio.ensure_future(run_together(load({**flags, "log_level": "error"}, {}), lambda url: ready.set()))
+    running = asyncio.ensure_future(
+        run_together(load({**flags, "log_level": "error"}, {}), lambda url: ready.set(), "ip_own")
+    )
     async with asyncio.timeout(60):
         await ready.wait()
         os.kill(os.getpid(), signal.SIGTERM)

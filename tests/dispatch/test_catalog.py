@@ -14,7 +14,7 @@ from inferpool.core.llm import Kind, Llm, LlmStatus
 from inferpool.core.task import QueueMode
 from inferpool.dispatch.catalog import Catalog
 from inferpool.dispatch.live import LiveSession
-from tests.dispatch.rig import OPTIONS, ScriptedWorker, call, offer, opened_dispatch, turn
+from tests.dispatch.rig import OPTIONS, Rig, ScriptedWorker, call, offer, opened_dispatch, turn
 from tests.store.stores import SettableClock
 
 pytestmark = pytest.mark.anyio
@@ -93,19 +93,26 @@ async def test_a_name_that_another_session_takes_over_follows_that_one(tmp_path:
         assert catalog.lanes() == ["pool:new", "llm:other@box"]
 
 
+class Interrupted:
+    """Reads the names; another worker registers before the reader's answer is used."""
+
+    def __init__(self, rig: Rig) -> None:
+        self._rig = rig
+        self._read = rig.dispatch.reader.llms
+
+    async def __call__(self, after: str | None, limit: int) -> list[Llm]:
+        found = await self._read(after, limit)
+        if after is None:
+            await ScriptedWorker(self._rig).join()
+        return found
+
+
 async def test_what_registers_while_a_sweep_reads_the_names_back_stays_known(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async with opened_dispatch(tmp_path / "db") as rig:
-        reader, read = rig.dispatch.reader, rig.dispatch.reader.llms
-
-        async def llms(after: str | None, limit: int) -> list[Llm]:
-            found = await read(after, limit)
-            if after is None:
-                await ScriptedWorker(rig).join()
-            return found
-
-        monkeypatch.setattr(reader, "llms", llms)
+        reader = rig.dispatch.reader
+        monkeypatch.setattr(reader, "llms", Interrupted(rig))
         await rig.dispatch.catalog.recall(reader)
         llm = rig.dispatch.catalog.llm("small@box")
         assert llm is not None

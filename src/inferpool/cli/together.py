@@ -17,12 +17,13 @@ from inferpool.settings import Settings
 from inferpool.worker.run import Worker
 
 
-async def run_together(settings: Settings, announce: Callable[[str], None]) -> None:
+async def run_together(settings: Settings, announce: Callable[[str], None], own_token: str) -> None:
     """Serve, work until SIGTERM or Ctrl-C: then the worker leaves, the server drains; a second signal waits for nobody.
 
-    `announce` gets the server's address once it is ready. Raises what `run_server` raises, what `Worker.run` raises.
+    `announce` gets the server's address once it is ready. `own_token` is what the worker shows unless the settings name
+    another: the server lets it publish, also when there are tokens. Raises what `run_server`, what `Worker.run` raises.
     """
-    both = _Both(settings, announce)
+    both = _Both(settings, announce, own_token)
     with hearing(both.signalled):
         await both.run()
 
@@ -30,8 +31,9 @@ async def run_together(settings: Settings, announce: Callable[[str], None]) -> N
 class _Both:
     """The two with what stops them."""
 
-    def __init__(self, settings: Settings, announce: Callable[[str], None]) -> None:
+    def __init__(self, settings: Settings, announce: Callable[[str], None], own_token: str) -> None:
         self._settings = settings
+        self._own_token = own_token
         self._announce = announce
         self._stop = Stop()
         self._ready: asyncio.Future[str] = asyncio.get_running_loop().create_future()
@@ -52,7 +54,7 @@ class _Both:
             self._worker.leave()
 
     async def run(self) -> None:
-        serving = asyncio.ensure_future(run_server(self._settings, self._note, self._stop))
+        serving = asyncio.ensure_future(run_server(self._settings, self._note, self._stop, self._own_token))
         try:
             await asyncio.wait((self._ready, serving), return_when=asyncio.FIRST_COMPLETED)
             if self._ready.done() and not self._leaving:
@@ -67,7 +69,8 @@ class _Both:
 
     async def _work(self, url: str, serving: asyncio.Future[None]) -> None:
         """Run the worker until it has left, or until the server has ended by itself."""
-        shared = msgspec.structs.replace(self._settings.shared, server=[url])
+        token = self._settings.shared.token or self._own_token
+        shared = msgspec.structs.replace(self._settings.shared, server=[url], token=token)
         async with open_worker(msgspec.structs.replace(self._settings, shared=shared)) as self._worker:
             self._announce(url)
             self._working = asyncio.ensure_future(self._worker.run())

@@ -14,6 +14,7 @@ from inferpool.cli.loop import run_program
 from inferpool.cli.remote import TokenFlag, asked
 from inferpool.client.native import NativeClient
 from inferpool.client.transport import TransportError
+from inferpool.core.access import TOKEN_PREFIX
 from inferpool.core.errors import Forbidden, InferpoolError, Unauthenticated
 from inferpool.core.llm import LlmStatus
 from inferpool.settings import Settings, SharedSettings, load
@@ -27,6 +28,10 @@ PATIENCE: Final = 6
 """Looks until one hears that no engine answers yet."""
 _KNOWN: Final = 100
 _CHAT: Final = "chat/completions"
+_CLOSED: Final = (
+    "\nThere are tokens, so whoever calls needs one: INFERPOOL_TOKEN or --token. The worker in this process needs none; "
+    "others do."
+)
 _QUESTION: Final = "Why is the sky blue? One sentence."
 
 
@@ -68,10 +73,12 @@ def up(
 
 async def _run(settings: Settings) -> None:
     from inferpool.cli.together import run_together
+    from inferpool.compose import new_secret
 
-    herald = Herald(settings)
+    own_token = TOKEN_PREFIX + new_secret()
+    herald = Herald(settings, own_token)
     try:
-        await run_together(settings, herald.begin)
+        await run_together(settings, herald.begin, own_token)
     finally:
         await herald.end()
 
@@ -79,8 +86,10 @@ async def _run(settings: Settings) -> None:
 class Herald:
     """Tells where the server is, what it serves, how to ask it; each change of the models too."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, own_token: str) -> None:
+        """`own_token` is what to look with once callers need a token."""
         self._settings = settings
+        self._own_token = own_token
         self._telling: asyncio.Future[None] | None = None
 
     def begin(self, url: str) -> None:
@@ -104,10 +113,12 @@ class Herald:
             try:
                 told.tell(await _served(shared))
             except (Unauthenticated, Forbidden) as error:
-                complain(
-                    f"{error}; start `inferpool up` again with an admin's token in INFERPOOL_TOKEN: its worker needs one too"
-                )
-                return
+                if shared.token is not None:
+                    complain(f"{error}; give `inferpool up` none, or one that lets in, by INFERPOOL_TOKEN")
+                    return
+                shared = msgspec.structs.replace(shared, token=self._own_token)
+                told.token = True
+                _say(_CLOSED)
             if looks == PATIENCE and not told.shown:
                 _say(self._missed())
             await asyncio.sleep(LOOK_S)
@@ -115,7 +126,11 @@ class Herald:
     def _missed(self) -> str:
         own = self._settings.worker
         looked = ", ".join(own.engine or own.local_engines)
-        return f"\nNo engine answers yet at {looked}.\nStart one, or name yours by --engine: it is taken up by itself."
+        return (
+            f"\nNo engine answers yet at {looked}.\n"
+            "Start one (ollama serve, llama-server -m MODEL.gguf, vllm serve MODEL …): it is taken up by itself.\n"
+            "One that is elsewhere: end this, then inferpool up --engine http://HOST:PORT"
+        )
 
 
 class _Told:
@@ -123,7 +138,8 @@ class _Told:
 
     def __init__(self, url: str, *, token: bool) -> None:
         self._url = url
-        self._token = token
+        self.token = token
+        """Whether a call needs one."""
         self._names: list[str] = []
         self.shown = False
         """Whether there ever was one."""
@@ -136,7 +152,7 @@ class _Told:
         self._names = names
         _say(models_told(llms))
         if not self.shown:
-            _say(calls_told(self._url, llms, token=self._token))
+            _say(calls_told(self._url, llms, token=self.token))
         self.shown = True
 
 

@@ -3,10 +3,11 @@
 import hashlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Final
 
 import msgspec
 
-from inferpool.core.access import TOKEN_PREFIX, Caller, Limits, NewToken, Role, Token
+from inferpool.core.access import LOCAL, TOKEN_PREFIX, Caller, Limits, NewToken, Role, Token
 from inferpool.core.clock import DAY, MINUTE, Clock, Micros
 from inferpool.core.errors import InferpoolError
 from inferpool.core.ids import NewId, TokenId
@@ -30,11 +31,20 @@ class MadeToken(msgspec.Struct, frozen=True):
 
 
 class Makers(msgspec.Struct, frozen=True):
-    """What comes from outside: the present, identity, 256 random bits as text."""
+    """What comes from outside: the present, identity, 256 random bits as text.
+
+    `own_token` is one that this process alone knows, for the worker in it: it lets that publish whether or not there are
+    others, is nowhere stored, ends with the process.
+    """
 
     clock: Clock
     new_id: NewId
     new_secret: Callable[[], str]
+    own_token: str | None = None
+
+
+OWN_WORKER: Final = Caller(LOCAL, Role.PUBLISHER)
+"""The worker in this very process."""
 
 
 class _Known:
@@ -59,6 +69,7 @@ class Access:
         self._store = store
         self._reader = reader
         self._makers = makers
+        self._own = None if makers.own_token is None else _hash(makers.own_token.encode())
         self._known: dict[str, _Known] = {}
         self._hashes: dict[TokenId, str] = {}
         self._used: dict[TokenId, Micros] = {}
@@ -72,9 +83,10 @@ class Access:
 
     def known(self, token: bytes) -> Caller | None:
         """Whom a token stands for that has let in before; the hot path."""
-        known = self._known.get(hashlib.sha256(token).hexdigest())
+        token_hash = hashlib.sha256(token).hexdigest()
+        known = self._known.get(token_hash)
         if known is None:
-            return None
+            return OWN_WORKER if token_hash == self._own else None
         if known.day != self._day:
             known.day = self._used[known.id] = self._day
         return known.caller

@@ -41,6 +41,8 @@ class Parts(msgspec.Struct, frozen=True, kw_only=True):
     new_secret: Callable[[], str]
     jitter: Jitter
     log: Log
+    own_token: str | None = None
+    """What the worker in this very process shows, if there is one."""
 
 
 class Dispatch:
@@ -68,7 +70,7 @@ class Dispatch:
         self.losses = Losses(shared, moves)
         self.intake = Intake(shared, self.scheduler, moves)
         self.desk = SessionDesk(shared, self.scheduler, moves, self.losses, Uplink(shared, self.scheduler))
-        self.access = Access(store, reader, Makers(parts.clock, parts.new_id, parts.new_secret))
+        self.access = Access(store, reader, Makers(parts.clock, parts.new_id, parts.new_secret, parts.own_token))
         self.trail = Trail(store, parts.clock, parts.new_id)
         self.poll = Poll(shared, self.scheduler, moves, self.losses, [self.access.refresh, self.trail.flush])
         self.heartbeat = Heartbeat(shared)
