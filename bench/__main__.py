@@ -21,7 +21,7 @@ from bench.fleet import Fleet
 from bench.machine import ALL_CORES, check_disk, on_cores, other_cores, sync_times
 from bench.profile import Profile, print_profile, profile
 from bench.report import Figure, Report, print_report
-from bench.rows import backlog, call, chunk, latency, memory, restart, store
+from bench.rows import backlog, call, chunk, latency, memory, restart, store, sweep
 
 Row: TypeAlias = Callable[[Fleet, Effort], Awaitable[list[Figure]]]
 ROWS: Final[Mapping[str, Row]] = {
@@ -30,6 +30,7 @@ ROWS: Final[Mapping[str, Row]] = {
     "latency": latency.measure,
     "store": store.measure,
     "backlog": backlog.measure,
+    "sweep": sweep.measure,
     "restart": restart.measure,
     "memory": memory.measure,
 }

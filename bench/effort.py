@@ -25,6 +25,10 @@ class Effort(msgspec.Struct, frozen=True, kw_only=True):
     """Tasks enqueued, then claimed, a round."""
     restart_rows: int = 100_000
     waiters: int = 10_000
+    expired: int = 1_000_000
+    """Rows for the sweep."""
+    sweep_calls: int = 3_000
+    """Calls a round beside the sweep."""
 
 
 FULL: Final = Effort()
@@ -38,4 +42,6 @@ QUICK: Final = Effort(
     backlog_calls=300,
     restart_rows=10_000,
     waiters=1_000,
+    expired=100_000,
+    sweep_calls=1_000,
 )

@@ -6,7 +6,8 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
@@ -34,6 +35,15 @@ class Process:
     def resident_mb(self) -> float:
         """Memory in use."""
         return resident_mb(self.pid)
+
+    @contextmanager
+    def paused(self) -> Iterator[None]:
+        """A context in which it stands still, takes no core."""
+        self._popen.send_signal(signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            self._popen.send_signal(signal.SIGCONT)
 
     def kill(self) -> None:
         """End it at once, as `kill -9` does."""

@@ -80,7 +80,7 @@ class ServeSettings(msgspec.Struct, frozen=True, kw_only=True):
     poll_s: Seconds = 1.0
     beat_s: Seconds = 2.0
     sweep_s: Seconds = 60.0
-    sweep_limit: Count = 500
+    sweep_limit: Count = 50
     wait_limit_s: Seconds = 600.0
     run_limit_s: Seconds = 3600.0
     stale_after_s: Seconds = 90.0

@@ -27,7 +27,7 @@ class DispatchOptions(msgspec.Struct, frozen=True, kw_only=True):
     """How often the server writes its heartbeat, with those of its sessions."""
     sweep_s: float = 60.0
     """How often each sweep runs."""
-    sweep_limit: int = 500
+    sweep_limit: int = 50
     """Rows that a sweep takes in one transaction."""
     wait_limit_s: float = 600.0
     """How long a blocked caller waits at most."""

@@ -6,6 +6,7 @@ here, a second late at most.
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
+from typing import Final
 
 from inferpool.core.errors import Code, InferpoolError
 from inferpool.dispatch.background import Log
@@ -15,6 +16,11 @@ from inferpool.dispatch.moves import Moves
 from inferpool.dispatch.scheduler import Scheduler
 from inferpool.dispatch.shared import Shared
 from inferpool.dispatch.slots import Held, HeldState
+from inferpool.dispatch.steps import repeat
+from inferpool.store.protocol import Moved
+
+_SHARE: Final = 0.25
+"""The part of a poll's interval that each kind of rows may take."""
 
 
 class Poll:
@@ -51,16 +57,35 @@ class Poll:
 
     async def _rows(self) -> None:
         shared = self._shared
-        limit = shared.options.sweep_limit
-        self._moves.ready(await shared.store.make_ready(limit))
+        duties = [self._make_ready]
         if _now() - self._started_at > shared.options.grace_s:
             # Right after a start, answers that finished meanwhile are still on their way here.
-            self._moves.apply(await shared.store.end_overdue(limit), Code.ENGINE_TIMEOUT)
-            self._moves.apply(await shared.store.expire(limit), Code.EXPIRED)
-            self._moves.apply(await shared.store.end_unserved(limit), Code.LLM_UNAVAILABLE)
+            duties += [self._end_overdue, self._expire, self._end_unserved]
+        for duty in duties:
+            await repeat(duty, shared.options.sweep_limit, _SHARE * shared.options.poll_s)
         lanes = shared.catalog.lanes()
         if lanes:
             self._moves.waiting(await shared.reader.waiting_lanes(lanes))
+
+    async def _make_ready(self) -> int:
+        moved = await self._shared.store.make_ready(self._shared.options.sweep_limit)
+        self._moves.ready(moved)
+        return len(moved)
+
+    async def _end_overdue(self) -> int:
+        return self._apply(await self._shared.store.end_overdue(self._shared.options.sweep_limit), Code.ENGINE_TIMEOUT)
+
+    async def _expire(self) -> int:
+        return self._apply(await self._shared.store.expire(self._shared.options.sweep_limit), Code.EXPIRED)
+
+    async def _end_unserved(self) -> int:
+        return self._apply(
+            await self._shared.store.end_unserved(self._shared.options.sweep_limit), Code.LLM_UNAVAILABLE
+        )
+
+    def _apply(self, moved: list[Moved], why: Code) -> int:
+        self._moves.apply(moved, why)
+        return len(moved)
 
     async def _graces(self) -> None:
         """Channels gone silent, sessions past their grace, sessions of a dead server that did not come back."""

@@ -9,6 +9,7 @@ from inferpool.core.errors import InferpoolError
 from inferpool.dispatch.losses import Losses
 from inferpool.dispatch.moves import Moves
 from inferpool.dispatch.shared import Shared
+from inferpool.dispatch.steps import repeat
 
 
 class Duty(msgspec.Struct, frozen=True):
@@ -48,13 +49,10 @@ class Sweeps:
             await self.sweep(duty)
 
     async def sweep(self, duty: Duty) -> int:
-        """Repeat the duty until it finds nothing more; callers' batches go in between. Returns the rows it took."""
+        """Repeat the duty in steps until it finds nothing more. Returns the rows it took, 0 when it could not go on."""
         total = 0
         try:
-            while done := await duty.once():
-                total += done
-                if done < self._options.sweep_limit:
-                    break
+            total = await repeat(duty.once, self._options.sweep_limit)
         except InferpoolError as error:  # the store is away or full: the next round tries again
             self._log.warning("sweep failed", duty=duty.name, code=error.code.value, message=error.message)
         if total:

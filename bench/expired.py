@@ -1,0 +1,61 @@
+"""Makes a store whose rows have all outlived their time, without a call for each: what a sweep finds after a long day."""
+
+import argparse
+import sqlite3
+import time
+from contextlib import closing
+from pathlib import Path
+from typing import Final
+
+import uvloop
+
+from bench.opened import WallClock
+from bench.script import Wish, answer_body, request_body
+from inferpool.store.runners import InlineRunner
+from inferpool.store.sqlite import open_sqlite
+
+PAGE: Final = 50_000
+AGE_US: Final = 30 * 86_400_000_000
+"""How long ago the rows ended: more than any of them is kept."""
+_SQL: Final = Path(__file__).parent / "sql"
+_BODY: Final = 512
+
+
+def expired_id(number: int) -> str:
+    """The id of the task of that number: expired_tasks.sql makes the same."""
+    return f"01800000-{number // 65536:04x}-7000-8000-{number:012x}"
+
+
+def fill(path: Path, tasks: int) -> None:
+    """That many completed tasks, numbered from 0, each with its attempt."""
+    uvloop.run(_make(path))
+    texts = [(_SQL / f"{name}.sql").read_text(encoding="utf-8") for name in ("expired_tasks", "expired_attempts")]
+    same = {
+        "ended_at": time.time_ns() // 1000 - AGE_US,
+        "request": request_body(Wish(1), size=_BODY),
+        "response": answer_body(1, size=_BODY),
+    }
+    with closing(sqlite3.connect(path)) as database:
+        for first in range(0, tasks, PAGE):
+            page = {**same, "first": first, "last": min(first + PAGE, tasks) - 1}
+            for text in texts:
+                database.execute(text, page)
+            database.commit()
+
+
+async def _make(path: Path) -> None:
+    made = await open_sqlite(path, clock=WallClock(), runner=InlineRunner(), readers=[])
+    await made.close()
+
+
+def main() -> None:
+    """Fill one file."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    for flag, kind in (("--database", Path), ("--tasks", int)):
+        parser.add_argument(flag, type=kind, required=True)
+    options = parser.parse_args()
+    fill(options.database, options.tasks)
+
+
+if __name__ == "__main__":
+    main()
