@@ -187,7 +187,9 @@ def test_the_lock_of_node_pins_every_package_by_its_hash_without_a_place() -> No
     packages = json.loads(text(folder / "package-lock.json"))["packages"]
     locked = {name.removeprefix("node_modules/"): one for name, one in packages.items() if name}
     assert {name: one["version"] for name, one in locked.items() if name in wanted} == wanted
-    assert [name for name, one in locked.items() if "resolved" in one or not one["integrity"].startswith("sha512-")] == []
+    assert [
+        name for name, one in locked.items() if "resolved" in one or not one["integrity"].startswith("sha512-")
+    ] == []
 
 
 def test_every_requirement_is_locked() -> None:

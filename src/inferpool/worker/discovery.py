@@ -104,7 +104,7 @@ class Discovery:
                 self._log.warning("what answers there wants a key: set INFERPOOL_ENGINE_API_KEY", engine=found.url)
         if not (self._watches or self._missed or self._locked):
             self._missed = True
-            self._log.warning(
+            self._log.info(
                 "no engine was named, none answers at the usual addresses: waiting for one; name yours by --engine",
                 looked_at=", ".join(self._left),
             )
