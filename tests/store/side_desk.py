@@ -93,7 +93,7 @@ def new_database(kind: str, version: int = NEWEST) -> str:
     name = f"inferpool_test_{os.getpid()}_{version}_{kind}"
     given = os.environ.get(GIVEN)
     admin = given or server(version).url()
-    _run(_executed(admin, f"CREATE DATABASE {name} TEMPLATE template0"))
+    ask(admin, f"CREATE DATABASE {name} TEMPLATE template0")
     return _renamed(given, name) if given else server(version).url(name)
 
 
@@ -104,10 +104,17 @@ def _renamed(url: str, database: str) -> str:
     return f"{head}://{place}/{database}{question}{parameters}"
 
 
-async def _executed(url: str, statement: str) -> None:
+def ask(url: str, statement: str) -> list[tuple[Value, ...]]:
+    """Run one statement on a connection for it alone."""
+    return _run(_asked(url, statement))
+
+
+async def _asked(url: str, statement: str) -> list[tuple[Value, ...]]:
     connection = await asyncpg.connect(url)
-    await connection.execute(statement)
-    await connection.close()
+    try:
+        return [tuple(record) for record in await connection.fetch(statement)]
+    finally:
+        await connection.close()
 
 
 async def _migrated(url: str) -> None:

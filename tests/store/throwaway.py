@@ -23,6 +23,9 @@ NOBODY = 65534
 
 QUICK = ("fsync=off", "synchronous_commit=off", "full_page_writes=off")
 """Settings for tests that do not look at what a crash of the machine leaves."""
+PASSWORD = "open sesame"
+GUARDED = f"CREATE ROLE guarded LOGIN PASSWORD '{PASSWORD}'"
+"""A role that may nothing but connect, by its password."""
 PLAIN = ("listen_addresses=", "max_connections=60", "shared_buffers=64MB", "autovacuum_naptime=5s")
 
 
@@ -33,12 +36,18 @@ class Throwaway:
         self.folder = Path(tempfile.mkdtemp(prefix="inferpool-postgres-"))
         self._owner = NOBODY if os.geteuid() == 0 else None
         self._programs = _programs(version)
+        self._data = f"--pgdata={self.folder / 'data'}"
         self._settings = (*PLAIN, *settings, f"unix_socket_directories={self.folder}")
         if self._owner is not None:
             os.chown(self.folder, NOBODY, NOBODY)
         atexit.register(self.throw_away)
-        self._call("initdb", "--username=postgres", "--auth=trust", "--encoding=UTF8", "--no-locale", "--no-sync")
+        self._call(
+            "initdb", self._data, "--username=postgres", "--auth=trust", "--encoding=UTF8", "--no-locale", "--no-sync"
+        )
+        rules = self.folder / "data" / "pg_hba.conf"
+        rules.write_text("local all guarded scram-sha-256\n" + rules.read_text())
         self.start()
+        self._call("psql", "--quiet", f"--command={GUARDED}", self.url())
 
     def url(self, database: str = "postgres", user: str = "postgres") -> str:
         """Where a database of it is."""
@@ -47,11 +56,13 @@ class Throwaway:
     def start(self) -> None:
         """Start it; returns when it takes connections."""
         options = " ".join(f"-c {setting}" for setting in self._settings)
-        self._call("pg_ctl", "--wait", "--silent", f"--log={self.folder / 'log'}", f"--options={options}", "start")
+        self._call(
+            "pg_ctl", self._data, "--wait", "--silent", f"--log={self.folder / 'log'}", f"--options={options}", "start"
+        )
 
     def stop(self, mode: str = "fast") -> None:
         """Stop it: `smart`, `fast`, or `immediate` as a crash would."""
-        self._call("pg_ctl", "--wait", "--silent", f"--mode={mode}", "stop")
+        self._call("pg_ctl", self._data, "--wait", "--silent", f"--mode={mode}", "stop")
 
     def throw_away(self) -> None:
         """Stop it if it runs, remove all of it."""
@@ -61,7 +72,7 @@ class Throwaway:
         atexit.unregister(self.throw_away)
 
     def _call(self, program: str, *arguments: str) -> None:
-        command = [str(self._programs / program), f"--pgdata={self.folder / 'data'}", *arguments]
+        command = [str(self._programs / program), *arguments]
         with (self.folder / f"{program}.out").open("ab") as output:
             subprocess.run(
                 command, check=True, stdout=output, stderr=output, cwd=self.folder, user=self._owner, group=self._owner

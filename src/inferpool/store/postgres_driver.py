@@ -130,7 +130,8 @@ async def connect(address: Address) -> Driver:
     try:
         with translated():
             [server] = await driver.run("set_up", [_settings(address)])
-        _check(address, *msgspec.convert(server[:3], tuple[int, str, bool]))
+        number, version, takes_no_writes = msgspec.convert(server[:3], tuple[int, str, bool])
+        check(address, number, version, takes_no_writes=takes_no_writes)
     except BaseException:
         driver.drop()
         raise
@@ -150,7 +151,6 @@ async def _opened(address: Address) -> "asyncpg.Connection[asyncpg.Record]":
             address.url,
             timeout=times.connect_s,
             command_timeout=times.statement_s + _MARGIN_S,
-            statement_cache_size=0,
             connection_class=_Connection,
         )
     except asyncpg.PostgresError as fault:
@@ -180,7 +180,8 @@ def _remedy(fault: asyncpg.PostgresError) -> str:
     return told(fault) if remedy is None else f"{told(fault)}: {remedy}"
 
 
-def _check(address: Address, number: int, version: str, takes_no_writes: bool) -> None:
+def check(address: Address, number: int, version: str, *, takes_no_writes: bool) -> None:
+    """Raises `StoreUnavailable` for a server of a version that is too old, or one that takes no writes."""
     if number < OLDEST * 10_000:
         raise StoreUnavailable(
             f"PostgreSQL at {address.place} is {version}: inferpool needs {OLDEST} or newer, upgrade it"

@@ -27,8 +27,12 @@ _UNSTORABLE: Final = ("22", "23", "54")
 _LOST: Final = ("08", "40", "55P03", "57P01", "57P02", "57P03", "57P05", "25P03", "0A000")
 """A broken connection, a deadlock, a lock that was not to be had in time, a server that goes or comes, a transaction that
 stood still for too long, a plan that a migration made worthless."""
-_UNABLE: Final = ("25006", "3D", "28", "42501", "42703", "42883", "42P01", "53", "57014", "57P04", "58", "F0", "XX")
+_UNABLE: Final = ("25006", "3D", "28", "42703", "42883", "42P01", "53", "57014", "57P04", "58", "F0", "XX")
 """A standby, a missing right or table, a full disk, a statement that took too long, a damaged file."""
+_FORBIDDEN: Final = "42501"
+_GRANT: Final = (
+    "as the database's owner, GRANT CREATE ON SCHEMA public TO the role of the servers (or make it the owner)"
+)
 _POOLED: Final = ("26000", "42P05")
 """A prepared statement that is not there, or is there already, since it belongs to another's connection."""
 
@@ -70,6 +74,8 @@ def _raise(fault: asyncpg.PostgresError) -> None:
         raise RowRefused(refusal or InvalidRequest(f"it cannot be stored: {said}")) from fault
     if matches(fault, _POOLED):
         raise StoreUnavailable(f"the database cannot work: {POOLED}") from fault
+    if fault.sqlstate == _FORBIDDEN:
+        raise StoreUnavailable(f"the database cannot work: {said}: {_GRANT}") from fault
     if matches(fault, _UNABLE):
         raise StoreUnavailable(f"the database cannot work: {said}") from fault
     raise fault
