@@ -9,10 +9,8 @@ from typing import Final
 
 import uvloop
 
-from bench.opened import WallClock
+from bench.opened import create
 from bench.script import Wish, answer_body, request_body
-from inferpool.store.runners import InlineRunner
-from inferpool.store.sqlite import open_sqlite
 
 PAGE: Final = 50_000
 AGE_US: Final = 30 * 86_400_000_000
@@ -27,8 +25,7 @@ def expired_id(number: int) -> str:
 
 
 def fill(path: Path, tasks: int) -> None:
-    """That many completed tasks, numbered from 0, each with its attempt."""
-    uvloop.run(_make(path))
+    """That many completed tasks, numbered from 0, each with its attempt, into a store that is there."""
     texts = [(_SQL / f"{name}.sql").read_text(encoding="utf-8") for name in ("expired_tasks", "expired_attempts")]
     same = {
         "ended_at": time.time_ns() // 1000 - AGE_US,
@@ -43,17 +40,13 @@ def fill(path: Path, tasks: int) -> None:
             database.commit()
 
 
-async def _make(path: Path) -> None:
-    made = await open_sqlite(path, clock=WallClock(), runner=InlineRunner(), readers=[])
-    await made.close()
-
-
 def main() -> None:
     """Fill one file."""
     parser = argparse.ArgumentParser(description=__doc__)
     for flag, kind in (("--database", Path), ("--tasks", int)):
         parser.add_argument(flag, type=kind, required=True)
     options = parser.parse_args()
+    uvloop.run(create(options.database))
     fill(options.database, options.tasks)
 
 

@@ -9,12 +9,10 @@ from typing import Final
 
 import uvloop
 
-from bench.opened import WallClock
+from bench.opened import WallClock, create
 from bench.records import new_id
 from bench.script import Wish, request_body
 from inferpool.store.connection import Row
-from inferpool.store.runners import InlineRunner
-from inferpool.store.sqlite import open_sqlite
 from inferpool.store.sqlite_connection import SqliteConnection, connect
 
 PAGE: Final = 5_000
@@ -23,8 +21,7 @@ _DAY_US: Final = 86_400_000_000
 
 async def fill(path: Path, tasks: int, flows: int, pool: str) -> None:
     """That many pending tasks of the pool, the owners in turn."""
-    made = await open_sqlite(path, clock=WallClock(), runner=InlineRunner(), readers=[])
-    await made.close()
+    await create(path)
     connection = connect(path, WallClock())
     rows = _rows(tasks, flows, pool)
     while page := list(islice(rows, PAGE)):

@@ -9,7 +9,7 @@ from typing import NamedTuple, TypeVar
 from bench.records import new_id, registration
 from inferpool.core.clock import Micros
 from inferpool.core.ids import SessionId
-from inferpool.store.runners import ThreadRunner, Work
+from inferpool.store.runners import InlineRunner, ThreadRunner, Work
 from inferpool.store.sqlite import SqlitePair, open_sqlite
 
 T = TypeVar("T")
@@ -42,6 +42,12 @@ class Opened(NamedTuple):
     pair: SqlitePair
     runner: CountingRunner
     session_id: SessionId
+
+
+async def create(path: Path) -> None:
+    """Make the file with its schema."""
+    made = await open_sqlite(path, clock=WallClock(), runner=InlineRunner(), readers=[])
+    await made.close()
 
 
 @asynccontextmanager
