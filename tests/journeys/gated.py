@@ -57,12 +57,13 @@ class GatedSite(Site):
 
     async def typed(self, *arguments: str, token: str = "") -> Typed:
         """A command of this machine's user."""
-        environment = {"INFERPOOL_SERVER": self.server_url} if self.server_url else {}
+        environment = {name: value for name, value in os.environ.items() if name != "INFERPOOL_TOKEN"}
+        environment |= {"INFERPOOL_SERVER": self.server_url} if self.server_url else {}
         environment |= {"INFERPOOL_TOKEN": token} if token else {}
         process = await asyncio.create_subprocess_exec(
             *(sys.executable, "-m", "inferpool", *arguments),
             cwd=self.folder,
-            env={**os.environ, **environment},
+            env=environment,
             stdin=asyncio.subprocess.DEVNULL,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,
