@@ -23,6 +23,7 @@ from inferpool.compose import (
     new_secret,
     server_options,
     until_signalled,
+    warn_of_little_room,
     worker_options,
 )
 from inferpool.core import failpoints
@@ -144,6 +145,18 @@ def test_a_log_line_is_json_with_its_facts(capsys: pytest.CaptureFixture[str]) -
     line = json.loads(capsys.readouterr().err)
     assert line.pop("timestamp").endswith("Z")
     assert line == {"event": "shown", "level": "warning", "count": 3, "worker": "desk"}
+
+
+def test_little_room_is_told_before_there_is_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    log = make_log(SharedSettings())
+    warn_of_little_room(tmp_path, log)
+    warn_of_little_room("postgresql://somewhere", log)
+    assert capsys.readouterr().err == ""
+    monkeypatch.setattr("inferpool.compose.LITTLE", 2**80)
+    warn_of_little_room(tmp_path, log)
+    assert "little room on the disk" in capsys.readouterr().err
 
 
 def test_a_log_for_people_is_plain_where_no_terminal_is(capsys: pytest.CaptureFixture[str]) -> None:

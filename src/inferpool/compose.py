@@ -16,6 +16,7 @@ import time
 from collections.abc import AsyncIterator, Callable
 from functools import partial
 from importlib.metadata import version
+from pathlib import Path
 from typing import Final, Protocol
 
 import structlog
@@ -29,6 +30,7 @@ from inferpool.core.clock import Micros, micros
 from inferpool.core.ids import ServerId
 from inferpool.dispatch.options import DispatchOptions
 from inferpool.dispatch.service import Dispatch, Parts
+from inferpool.host.room import LITTLE, room_for, spelled
 from inferpool.host.signals import hearing
 from inferpool.server.gate import ServerParts
 from inferpool.server.options import ServerOptions
@@ -94,6 +96,7 @@ async def run_server(
     pair = await open_store(database(settings.serve.database_url), WallClock(), new_id())
     try:
         await check_openness(pair, settings.serve, log)
+        warn_of_little_room(database(settings.serve.database_url), log)
         dispatch = make_dispatch(pair, settings.serve, log, own_token)
         await serve(dispatch, server_options(settings.serve), ServerParts(new_id=new_id, log=log), announce, stop)
     finally:
@@ -110,6 +113,15 @@ async def check_openness(pair: Pair, settings: ServeSettings, log: FilteringBoun
     else:
         check_host(settings.host)
         log.info("open: there are no tokens, so whoever uses this machine may use this server", database=where)
+
+
+def warn_of_little_room(where: Path | str, log: FilteringBoundLogger) -> None:
+    """Say it before the disk is full: then every call is refused until there is room."""
+    room = room_for(where) if isinstance(where, Path) else None
+    if room is not None and room < LITTLE:
+        log.warning(
+            "little room on the disk: make some before calls are refused", database=str(where), free=spelled(room)
+        )
 
 
 def make_dispatch(

@@ -4,6 +4,8 @@ import sqlite3
 from contextlib import closing
 from pathlib import Path
 
+import pytest
+
 from inferpool.cli.doctor import SHOWN
 from inferpool.store.invariants import RULES
 from tests.cli.played import Site
@@ -28,6 +30,41 @@ def test_each_breach_is_told_with_its_remedy_many_are_counted(own_site: Site, ty
     assert told.output.count("BROKEN orphaned_history: gone ") == SHOWN
     assert f"broken {SHOWN + 5} times; harmless: it takes up room only" in told.output
     assert told.output.endswith(f": {SHOWN + 6} breaches of the law\n")
+
+
+def test_a_disk_with_little_room_is_told_the_store_is_well(
+    site: Site, typed: Typed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    command = ("doctor", "--database-url", str(site.database))
+    assert '"disk"' in typed(*command, "-o", "json").output
+    assert typed(*command, "-o", "name").output == ""
+    monkeypatch.setattr("inferpool.cli.checkup.LITTLE", 2**80)
+    told = typed(*command)
+    assert told.code == 0
+    assert f"free where {site.database} is; make room: a full disk refuses every call" in told.output
+    assert typed(*command, "-o", "name").output == "disk\n"
+
+
+def test_a_store_of_a_newer_release_is_a_failure_in_one_line(typed: Typed, tmp_path: Path) -> None:
+    path = tmp_path / "store.db"
+    assert typed("token", "list", "--database-url", str(path)).code == 0
+    with closing(sqlite3.connect(path, isolation_level=None)) as newer:
+        newer.execute("INSERT INTO migrations SELECT 99, 'agents', '9.0.0', applied_at FROM migrations LIMIT 1")
+    for command in (("doctor",), ("serve", "--port", "0"), ("up", "--port", "0"), ("token", "list")):
+        told = typed(*command, "--database-url", str(path))
+        assert (told.code, told.output) == (1, "")
+        assert told.errors.startswith(
+            f"error: {path}: the database was migrated for inferpool 9.0.0 or newer; this is "
+        )
+        assert told.errors.count("\n") == 1
+
+
+def test_what_is_no_store_is_a_failure_in_one_line(typed: Typed, tmp_path: Path) -> None:
+    (tmp_path / "notes.txt").write_text("These are notes, not a database. " * 100)
+    told = typed("doctor", "--database-url", str(tmp_path / "notes.txt"))
+    assert (told.code, told.output) == (1, "")
+    assert told.errors.startswith(f"error: {tmp_path / 'notes.txt'}: ")
+    assert told.errors.count("\n") == 1
 
 
 def test_a_store_that_is_not_there_is_a_failure_in_one_line(typed: Typed, tmp_path: Path) -> None:

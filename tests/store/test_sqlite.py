@@ -12,8 +12,10 @@ import pytest
 from inferpool.core.clock import HOUR
 from inferpool.core.errors import StoreUnavailable
 from inferpool.core.task import TaskFilter
+from inferpool.store.migrate import load_migrations, migrate
 from inferpool.store.runners import InlineRunner, ThreadRunner
 from inferpool.store.sqlite import SqliteOptions, open_sqlite, open_sqlite_reader
+from inferpool.store.sqlite_connection import connect
 from tests.store.builders import SERVER, new_task
 from tests.store.stores import SettableClock, opened_sqlite
 
@@ -30,6 +32,13 @@ async def test_a_second_server_is_told_that_the_file_is_in_use(tmp_path: Path) -
         with pytest.raises(StoreUnavailable, match="another inferpool server"):
             async with opened_sqlite(tmp_path / "store.db"):
                 pass
+
+
+async def test_a_disk_that_is_full_at_the_start_is_told_with_its_remedy(tmp_path: Path) -> None:
+    with closing(connect(tmp_path / "store.db", SettableClock())) as connection:
+        connection._driver.execute("PRAGMA max_page_count = 2")
+        with pytest.raises(StoreUnavailable, match="full; make room on its disk"):
+            await migrate(connection, load_migrations("sqlite"), "0.1.0")
 
 
 async def test_a_closed_file_can_be_opened_again(tmp_path: Path) -> None:

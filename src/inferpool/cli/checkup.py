@@ -2,6 +2,7 @@
 
 from collections.abc import Awaitable, Callable, Sequence
 from enum import StrEnum
+from pathlib import Path
 from typing import Final, TypeVar
 
 import msgspec
@@ -12,6 +13,7 @@ from inferpool.client.native import NativeClient
 from inferpool.client.transport import Transport, TransportError
 from inferpool.core.errors import Forbidden, InferpoolError, ProtocolBroken, Unauthenticated, Unavailable
 from inferpool.core.llm import LlmStatus
+from inferpool.host.room import LITTLE, room_for, spelled
 from inferpool.settings import Settings
 from inferpool.wire.registry import LlmJson, SessionJson
 from inferpool.worker.discovery import EngineSource, Found, Locked, find_engines
@@ -121,6 +123,15 @@ async def _asked(
         remedy = "install the same release on both" if isinstance(error, ProtocolBroken) else "see the server's log"
         return [], [Finding(what, State.FAIL, f"the server does not tell: {error}", remedy)]
     return told, judge(told)
+
+
+def room(where: Path) -> Finding:
+    """Whether the disk of a store has room."""
+    free = room_for(where)
+    if free is None or free >= LITTLE:
+        return Finding("disk", State.OK, "there is room" if free is None else f"{spelled(free)} free")
+    remedy = "make room: a full disk refuses every call"
+    return Finding("disk", State.WARN, f"{spelled(free)} free where {where} is", remedy)
 
 
 def _engine(url: str, view: EngineView) -> Finding:

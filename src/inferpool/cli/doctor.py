@@ -10,7 +10,7 @@ from typing import Annotated, Final
 
 import typer
 
-from inferpool.cli.checkup import Checkup, Finding, State
+from inferpool.cli.checkup import Checkup, Finding, State, room
 from inferpool.cli.exits import EXIT_CODES, ExitCode
 from inferpool.cli.output import Output, OutputFlag, plain, print_value
 from inferpool.cli.progress import Meter, progress
@@ -114,12 +114,20 @@ async def _examine(where: Path | str, *, spoken: bool) -> list[Finding]:
                 if spoken and found[breach.rule] <= SHOWN:
                     meter.say(f"BROKEN {breach.rule}: {breach.subject or place(where)}: {breach.detail}")
     if spoken:
+        _tell_room(where)
         _tell_store(place(where), survey.tasks, found)
-    return [_rule(rule, found[rule.name]) for rule in RULES]
+    told = [_rule(rule, found[rule.name]) for rule in RULES]
+    return [*told, room(where)] if isinstance(where, Path) else told
 
 
 def _show_stage(meter: Meter, stage: Stage) -> None:
     meter.at(stage.share, f"checking {stage.looks_at}" + (f": {stage.seen:,}" if stage.seen else ""))
+
+
+def _tell_room(where: Path | str) -> None:
+    """Say it where there is little."""
+    if isinstance(where, Path) and room(where).state is not State.OK:
+        _say(room(where))
 
 
 def _rule(rule: Rule, count: int) -> Finding:

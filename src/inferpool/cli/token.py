@@ -149,7 +149,7 @@ async def _used(settings: Settings, act: Callable[[Desk], Awaitable[T]], *, here
         async with own_tokens(settings.serve) as desk:
             return await act(desk), desk.first
     except StoreUnavailable as error:
-        raise StoreUnavailable(f"{error}, or tell its address by --server") from error
+        raise StoreUnavailable(f"{error}; where a server runs on it, tell its address by --server") from error
 
 
 def _is_here(url: str) -> bool:

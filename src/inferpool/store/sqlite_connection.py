@@ -142,11 +142,16 @@ def translated() -> Iterator[None]:
     except _UNSTORABLE as fault:
         raise RowRefused(_refusal(fault)) from fault
     except (sqlite3.OperationalError, sqlite3.InternalError) as fault:
-        raise StoreUnavailable(f"the database cannot work: {fault}") from fault
+        raise StoreUnavailable(f"the database cannot work: {fault}{_remedy(fault)}") from fault
     except sqlite3.DatabaseError as fault:
         if isinstance(fault, sqlite3.ProgrammingError):
             raise
         raise StoreUnavailable(f"the database is damaged: {fault}") from fault
+
+
+def _remedy(fault: sqlite3.Error) -> str:
+    full = getattr(fault, "sqlite_errorcode", None) == sqlite3.SQLITE_FULL
+    return "; make room on its disk" if full else ""
 
 
 def _refusal(fault: Exception) -> RequestError:
