@@ -15,7 +15,7 @@ from inferpool.store.protocol import Store, StoreReader
 from inferpool.store.runners import Runner, ThreadRunner
 from inferpool.store.sqlite_connection import connect_reader
 from tests.store.builders import Doctor, Rig, Value, new_id
-from tests.store.side_desk import SideDesk, emptied_desk, empty
+from tests.store.side_desk import SideDesk, emptied_desk
 from tests.store.stores import SettableClock, opened_sqlite
 from tests.store.throwaway import NEWEST
 
@@ -119,7 +119,6 @@ class PostgresRig:
 async def postgres_rig(_: Path, version: int = NEWEST, *, lawless: bool = False) -> AsyncIterator[Rig]:
     """An emptied PostgreSQL store, without its constraints if it is to be lawless."""
     desk = emptied_desk(version, lawless=lawless)
-    empty(desk)
     pair = await open_postgres(desk.url, writer_id=new_id(), options=PostgresOptions(readers=1))
     try:
         yield PostgresRig(pair.store, pair.reader, desk)

@@ -51,9 +51,15 @@ class SideDesk:
         return [tuple(record) for record in _run(self._connection.fetch(numbered, *values))]
 
 
-@cache
 def emptied_desk(version: int = NEWEST, *, lawless: bool = False) -> SideDesk:
-    """This process's own migrated database, its clock standing still; `empty` it before each use."""
+    """This process's own migrated database, its clock standing still, without a row."""
+    desk = _desk_with_clock(version, lawless)
+    empty(desk)
+    return desk
+
+
+@cache
+def _desk_with_clock(version: int, lawless: bool) -> SideDesk:
     desk = new_desk("lawless" if lawless else "lawful", version)
     desk.script(
         f"""

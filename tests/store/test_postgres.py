@@ -17,7 +17,7 @@ from inferpool.store.postgres_driver import Address, Timeouts, check, place_of
 from inferpool.store.rows import APPLIED_MIGRATIONS
 from inferpool.store.statements import load_statements
 from tests.store.builders import new_id, new_task
-from tests.store.side_desk import SideDesk, ask, emptied_desk, empty, new_database
+from tests.store.side_desk import SideDesk, ask, emptied_desk, new_database
 from tests.store.stores import SettableClock
 from tests.store.throwaway import PASSWORD, server
 from tests.store.wires import TransactionPooler, listening
@@ -30,9 +30,7 @@ IMPATIENT = Timeouts(connect_s=5.0, patience_s=0.1)
 @pytest.fixture
 def desk() -> SideDesk:
     """An emptied database."""
-    desk = emptied_desk()
-    empty(desk)
-    return desk
+    return emptied_desk()
 
 
 @asynccontextmanager

@@ -79,9 +79,13 @@ class Throwaway:
             )
 
 
-@cache
 def server(version: int = NEWEST) -> Throwaway:
     """This process's own server of that version; it ends with the process."""
+    return _own_server(version)
+
+
+@cache
+def _own_server(version: int) -> Throwaway:
     return Throwaway(version)
 
 

@@ -32,10 +32,15 @@ class Wire:
     def __init__(self, upstream: Path) -> None:
         self._upstream = upstream
         self.loses: Loss | None = None
+        self.cuts = False
+        """Whether what loses something takes no more connections afterwards."""
         self.lost = 0
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """One connection, until either side ends."""
+        if self.cuts and self.lost:
+            writer.close()
+            return
         server_reader, server_writer = await asyncio.open_unix_connection(self._upstream / SOCKET)
         back = asyncio.ensure_future(_pump(server_reader, writer))
         try:
