@@ -1,6 +1,6 @@
 """Every metric of `/metrics`: its name, what it means, where its numbers come from.
 
-Names follow the conventions of Prometheus (https://prometheus.io/docs/practices/naming/): base units, `_total` for what only
+Names follow the conventions of Prometheus ("Metric and label naming" in its manual): base units, `_total` for what only
 grows. The words are those of the API. Each server tells of itself alone: sums over servers are the collector's work.
 """
 
