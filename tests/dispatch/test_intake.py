@@ -175,7 +175,21 @@ async def test_tokens_of_a_flow_weigh_its_next_tasks(tmp_path: Path) -> None:
         await rig.dispatch.intake.submit(call())
         answer = msgspec.structs.replace(result(await worker.infer()), usage=Usage(10, 20))
         assert await worker.say(answer) == []
-        first = await rig.dispatch.intake.submit(call())
-        row = await rig.dispatch.reader.row(first.task_id)
+        worker.break_channel()
+        await turn()
+        waiting = await rig.dispatch.intake.submit(call())
+        row = await rig.dispatch.reader.row(waiting.task_id)
         assert row is not None
         assert row.rank > 0
+
+
+async def test_a_task_that_a_free_slot_takes_at_once_stands_before_nobody(tmp_path: Path) -> None:
+    async with opened_dispatch(tmp_path / "db") as rig:
+        worker = await ScriptedWorker(rig).join()
+        ranker = rig.dispatch.backlog.ranker
+        ticket = await rig.dispatch.intake.submit(call())
+        await worker.infer()
+        row = await rig.dispatch.reader.row(ticket.task_id)
+        assert row is not None
+        assert row.status is Status.CLAIMED
+        assert (row.rank, ranker.clock(row.lane), ranker.flow_count()) == (0.0, 0.0, 0)

@@ -86,14 +86,14 @@ class Backlog:
         of_class = PRIORITY_CLASSES[priority]
         return self.ranker.enqueue(lane, owner, of_class, self._meter.cost(lane, owner, of_class))
 
+    def front(self, lane: str) -> float:
+        """The rank of a task that a free slot takes at once: where the lane stands. It passes nobody, so it moves nobody."""
+        return self.ranker.clock(lane)
+
     def entered(self, lane: str, size: int) -> None:
         """A ranked task is stored as pending: count it, its lane has something to claim."""
         self._count(lane, 1, size)
         self.mark(lane)
-
-    def skipped(self, lane: str, owner: str, priority: str, rank: float) -> None:
-        """A ranked task was stored as claimed at once: the lane's clock passes it."""
-        self.ranker.claimed(lane, owner, PRIORITY_CLASSES[priority], rank)
 
     def refused(self, lane: str, owner: str, priority: str, rank: float) -> None:
         """A ranked task was never stored."""

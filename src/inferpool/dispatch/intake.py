@@ -44,7 +44,10 @@ class Intake:
         self._check_mode(call, routing, slot is not None)
         if slot is None:
             shared.backlog.admit(len(call.body))
-        task = self._new_task(call, routing)
+            rank = shared.backlog.rank(routing.lane, call.owner, call.priority)
+        else:
+            rank = shared.backlog.front(routing.lane)
+        task = self._new_task(call, routing, rank)
         if not call.watched:
             stored = await self._enqueue(task, slot)
             return Ticket(stored.task_id, stored.status, stored.created, None)
@@ -98,9 +101,9 @@ class Intake:
         failed = future.cancelled() or future.exception() is not None
         stored = None if failed else future.result()
         if stored is None or not stored.created:
-            shared.backlog.refused(routing.lane, task.owner, task.priority, task.rank)
+            if slot is None:
+                shared.backlog.refused(routing.lane, task.owner, task.priority, task.rank)
         elif slot is not None and stored.attempt:
-            shared.backlog.skipped(routing.lane, task.owner, task.priority, task.rank)
             self._scheduler.dispatch(slot[0], claimed_at_once(task, slot[1].name, stored.attempt))
         else:
             shared.backlog.entered(routing.lane, len(task.request))
@@ -111,7 +114,7 @@ class Intake:
             if not stored.attempt:
                 self._scheduler.kick(routing.lane)
 
-    def _new_task(self, call: Call, routing: Routing) -> NewTask:
+    def _new_task(self, call: Call, routing: Routing, rank: float) -> NewTask:
         shared = self._shared
         key = None
         if call.idempotency_key is not None:
@@ -125,7 +128,7 @@ class Intake:
             headers=call.headers,
             streaming=call.streaming,
             priority=call.priority,
-            rank=shared.backlog.rank(routing.lane, call.owner, call.priority),
+            rank=rank,
             owner=call.owner,
             agent=call.agent,
             mode=call.mode,
