@@ -9,6 +9,10 @@ _ENQUEUE: Final = "store/sql/sqlite/enqueue.sql"
 _SESSIONS: Final = "store/sql/sqlite/sessions.sql"
 _SWEEPS: Final = "store/sql/sqlite/sweeps.sql"
 
+_POSTGRES: Final = "store/sql/postgres"
+_SERVERS: Final = "tests/store/test_postgres_servers.py"
+_FAULTS: Final = "tests/store/test_postgres_faults.py"
+
 _LAW: Final = "tests/store/conformance/test_law.py::test_the_store_does_to_a_row_what_the_law_does"
 _STANDS: Final = "WHERE id = ? AND status IN ('claimed', 'running') AND attempt = ? AND claimed_by = ?\n\n-- name: "
 _ANY_OLDER: Final = _STANDS.replace("attempt = ?", "attempt >= ?")
@@ -144,5 +148,46 @@ SAFEGUARDS: Final = (
         "the lock of the worker's folder",
         (Edit("worker/disk.py", "HeldFile(path / _LOCK,", 'HeldFile(path / f"{id(self)}",'),),
         "tests/worker/test_disk.py::test_a_second_process_on_the_folder_is_refused",
+    ),
+    Safeguard(
+        "the rows that another server has locked, passed over by a claim",
+        (Edit(f"{_POSTGRES}/claims.sql", "    FOR UPDATE SKIP LOCKED\n", "    FOR UPDATE\n"),),
+        f"{_SERVERS}::test_two_claimers_do_not_wait_for_each_other",
+    ),
+    Safeguard(
+        "the compare-and-swap of an idempotency key",
+        (Edit(f"{_POSTGRES}/enqueue.sql", "    WHERE idempotency_keys.task_id = ANY ($6::text[])\n", ""),),
+        f"{_SERVERS}::test_one_key_at_two_servers_at_once_makes_one_task",
+    ),
+    Safeguard(
+        "the compare-and-swap of an llm's name",
+        (Edit(f"{_POSTGRES}/sessions.sql", "    WHERE llms.name = ANY ($14::text[])\n", ""),),
+        f"{_SERVERS}::test_a_name_is_published_by_one_of_two_sessions_that_want_it_at_once",
+    ),
+    Safeguard(
+        "the compare-and-swap of a session's epoch",
+        (Edit(f"{_POSTGRES}/sessions.sql", "    WHERE sessions.epoch < excluded.epoch\n", ""),),
+        f"{_SERVERS}::test_an_epoch_is_taken_by_one_of_two_registrations_at_once",
+    ),
+    Safeguard(
+        "the lock of the session that a rescuer ends",
+        (
+            Edit(
+                f"{_POSTGRES}/sessions.sql",
+                "active = 1 AND seen_at <= $4\nFOR UPDATE\n",
+                "active = 1 AND seen_at <= $4\n",
+            ),
+        ),
+        f"{_SERVERS}::test_a_session_that_two_servers_end_at_once_is_ended_by_one",
+    ),
+    Safeguard(
+        "the question what became of a commit without an answer",
+        (Edit("store/postgres_connection.py", "if not await self._was_kept():", "if await self._was_kept() is None:"),),
+        f"{_FAULTS}::test_commits_that_are_lost_again_and_again_lose_nothing",
+    ),
+    Safeguard(
+        "the memory that a commit without an answer was kept",
+        (Edit("store/postgres_connection.py", "int) > self._commits", "int) < 0"),),
+        f"{_FAULTS}::test_a_commit_that_was_lost_is_told_as_if_nothing_had_been[complete-Loss.ANSWER]",
     ),
 )

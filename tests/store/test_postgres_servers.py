@@ -115,7 +115,7 @@ async def test_a_name_is_published_by_one_of_two_sessions_that_want_it_at_once(t
 async def test_an_epoch_is_taken_by_one_of_two_registrations_at_once(two: Two) -> None:
     for number in range(ROUNDS):
         worker = Worker(two.first, f"worker {number}", SERVERS[0])
-        wish = worker.registration()
+        wish = worker.registration(llms=[])
         told = await asyncio.gather(*(rig.store.register(wish) for rig in two), return_exceptions=True)
         assert sorted(isinstance(one, SessionReplaced) for one in told) == [False, True]
 
