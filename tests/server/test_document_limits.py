@@ -145,6 +145,14 @@ async def test_a_batch_without_a_body_is_a_heartbeat(rig: Rig, worker: ScriptedW
     assert body["required"] is False
 
 
+async def test_an_event_of_a_newer_worker_is_ignored(rig: Rig, worker: ScriptedWorker) -> None:
+    for event, known in (({"type": "novelty"}, True), ({"type": "chunk"}, False), ({"type": 7}, False), ({}, False)):
+        body: Object = {"events": [event]}
+        answer = await rig.post(worker.path + "/events", body, **worker.headers)
+        assert (answer.status == 200) is known
+        assert fits(body_schema(f"POST {SESSIONS}/{{session_id}}/events"), body) is known
+
+
 QUERIES = [
     *((f"GET {path}", "cursor", value) for path in (TASKS, SESSIONS, TOKENS) for value in ("0", WHOLE_ID)),
     *((f"GET {TASKS}", "limit", value) for value in ("1", "1000")),

@@ -1,7 +1,7 @@
 """The limits of fields that their types do not tell, as the OpenAPI document tells them."""
 
 from collections.abc import Mapping
-from typing import Final, TypeAlias
+from typing import Final, TypeAlias, get_args
 
 from inferpool.core.access import SUBJECT_LIMIT
 from inferpool.core.clock import SECOND
@@ -11,6 +11,7 @@ from inferpool.core.stream import EVENT_ID
 from inferpool.core.task import MAX_TRIES_LIMIT
 from inferpool.dispatch.admission import HOLDING_LIMIT, LLM_LIMIT, SLOT_LIMIT, TEXT_LIMIT
 from inferpool.wire.openai import METADATA_KEY_LIMIT, METADATA_PAIRS, METADATA_VALUE_LIMIT
+from inferpool.wire.sessions import EVENT_NAMES, Event
 from inferpool.wire.tasks import ENDPOINT_LIMIT, ENDPOINT_PATTERN, EXPIRY_LIMIT
 from inferpool.wire.tokens import EXPIRY_MOST, NAMES_MOST
 
@@ -28,6 +29,14 @@ EVENT: Final[Schema] = {
 
 _NAME: Final[Schema] = {"minLength": 1, "maxLength": NAME_LIMIT}
 _ENDPOINT: Final[Schema] = {"pattern": f"^{ENDPOINT_PATTERN}$", "maxLength": ENDPOINT_LIMIT}
+_REFERENCE: Final = "#/components/schemas/{}"
+_NOVEL: Final[Schema] = {
+    "description": "An event of a newer worker; it is ignored.",
+    "type": "object",
+    "properties": {"type": {"type": "string", "not": {"enum": sorted(EVENT_NAMES)}}},
+    "required": ["type"],
+}
+_EVENTS: Final[list[Schema]] = [{"$ref": _REFERENCE.format(kind.__name__)} for kind in get_args(Event)]
 _NAMES: Final[Schema] = {"maxItems": NAMES_MOST, "items": {"type": "string", **_NAME}}
 _LABELS: Final[Schema] = {
     "maxProperties": METADATA_PAIRS,
@@ -37,6 +46,7 @@ _LABELS: Final[Schema] = {
 
 _FIELDS: Final[Mapping[str, Mapping[str, Schema]]] = {
     **{kind: {"metadata": _LABELS} for kind in ("ChatBody", "LabelledBody", "ResponsesBody")},
+    "EventsRequest": {"events": {"items": {"anyOf": [*_EVENTS, _NOVEL]}}},
     "FormBody": {"model": {"minLength": 1}},
     "NewTaskRequest": {
         "endpoint": _ENDPOINT,

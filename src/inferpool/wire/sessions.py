@@ -276,7 +276,7 @@ class _EventName(msgspec.Struct, frozen=True):
     type: str
 
 
-_EVENT_NAMES: Final = frozenset({"started", "chunk", "result", "failure", "returned", "stopped", "woken", "llm_status"})
+EVENT_NAMES: Final = frozenset({"started", "chunk", "result", "failure", "returned", "stopped", "woken", "llm_status"})
 _decode_batch = msgspec.json.Decoder(EventsRequest).decode
 _decode_raw = msgspec.json.Decoder(_RawBatch).decode
 _decode_name = msgspec.json.Decoder(_EventName).decode
@@ -293,7 +293,7 @@ def decode_events(body: bytes) -> list[Event]:
     except msgspec.ValidationError:
         # Either an unknown event of a newer worker, or a malformed known one: only a look at each can tell.
         raws = _decode_raw(body).events
-        return [_decode_event(raw) for raw in raws if _decode_name(raw).type in _EVENT_NAMES]
+        return [_decode_event(raw) for raw in raws if _decode_name(raw).type in EVENT_NAMES]
 
 
 def encode_events(events: list[Event]) -> bytes:
