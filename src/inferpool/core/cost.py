@@ -47,7 +47,8 @@ class CostMeter:
         mean = self._lanes.pop(lane, None) or _Mean(_LANE_MEMORY)
         self._lanes[lane] = mean
         mean.observe(tokens)
-        self._forget_oldest()
+        if max(len(self._flows), len(self._lanes)) > self._capacity:
+            self._forget_oldest()
 
     def cost(self, lane: str, owner: str, priority: PriorityClass) -> float:
         """The cost of the flow's next task, from 1/16 to 16; 1 while nothing is known."""

@@ -6,6 +6,7 @@ list from its own place on, so a slow one costs nothing but the list.
 """
 
 import asyncio
+from collections.abc import Callable
 from typing import Final
 
 from inferpool.core.errors import Code, NotFound
@@ -180,9 +181,10 @@ class Feed:
         strand.forgotten = True
         return strand
 
-    def follow(self, task_id: TaskId) -> Watcher:
-        """Follow a task that this call is about to enqueue."""
+    def follow(self, task_id: TaskId, alone: Callable[[TaskId], None] | None = None) -> Watcher:
+        """Follow a task that this call is about to enqueue; `alone` is called when the last watcher leaves before its end."""
         strand = self.strand(task_id)
+        strand.alone = alone
         strand.watchers += 1
         self.blocked += 1
         return Watcher(self, strand, blocking=True)

@@ -61,9 +61,8 @@ class Intake:
 
     async def _submit_watched(self, call: Call, task: NewTask, slot: tuple[LiveSession, Llm] | None) -> Ticket:
         feed = self._shared.feed
-        watcher = feed.follow(task.id)  # before the row exists, so that no end can be missed
-        if not call.persist:
-            feed.strand(task.id).alone = self._abandon
+        # Before the row exists, so that no end can be missed.
+        watcher = feed.follow(task.id, None if call.persist else self._abandon)
         try:
             stored = await self._enqueue(task, slot)
             if not stored.created:

@@ -136,13 +136,13 @@ _FRAMES: Final[dict[str, type[Frame]]] = {
     "sleep": Sleep,
     "ping": Ping,
 }
+_NAMES: Final[dict[type[Frame], bytes]] = {kind: name.encode() for name, kind in _FRAMES.items()}
 _encode_json = msgspec.json.Encoder().encode
 
 
 def encode_frame(frame: Frame) -> bytes:
     """The frame as one server-sent event: its name in `event:`, its fields as one line of JSON in `data:`."""
-    name = frame.__struct_config__.tag
-    return b"event: %s\ndata: %s\n\n" % (str(name).encode(), _encode_json(frame))
+    return b"event: %b\ndata: %b\n\n" % (_NAMES[type(frame)], _encode_json(frame))
 
 
 def decode_frame(event: str, data: str) -> Frame | None:
