@@ -28,10 +28,14 @@ SPOKEN_FOR: Final = dict(pair.split("=", 1) for pair in os.environ.get("INFERPOO
 NOBODY: Final = "00000000-0000-7000-8000-000000000000"
 TASKS: Final = "/api/v1/inference-tasks"
 
+INFER: Final = "POST /api/v1/llms/{name}/infer"
+SAID: Final = {"messages": [{"role": "user", "content": "say 3 words"}], "prompt": "say 3 words"}
+"""What an engine takes, whatever the endpoint."""
+
 LOOSE: Final = frozenset(
     {
         f"POST {TASKS}",  # `request` is as `endpoint` says
-        "POST /api/v1/llms/{name}/infer",  # so is the body
+        INFER,  # so is the body
         "DELETE /api/v1/sessions/{session_id}",  # a secret comes with an epoch
         "POST /api/v1/sessions",  # names are printable, no llm comes twice, an id comes with a secret
         "POST /api/v1/tokens",  # names are printable, an admin is not limited
@@ -102,8 +106,9 @@ def _led(label: str, body: dict[str, object]) -> dict[str, object]:
     if isinstance(model, str) and len(model) % 4:
         return {**body, "model": POOL}
     if label == f"POST {TASKS}" and isinstance(request, dict) and len(request) < 4:
-        said = [{"role": "user", "content": "say 3 words"}]
-        return {**body, "request": {**request, "model": POOL, "messages": said, "prompt": "say 3 words"}}
+        return {**body, "request": {**request, **SAID, "model": POOL}}
+    if label == INFER and len(body) < 4:
+        return {**body, **SAID}
     return body
 
 

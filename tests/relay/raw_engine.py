@@ -23,7 +23,8 @@ class RawEngine:
         self.segments: Sequence[bytes] = ()
         self.breaks = False
         self.url = ""
-        self.calls = 0
+        self.bodies: list[bytes] = []
+        """What it was asked."""
         self._open: set[asyncio.Task[None]] = set()
 
     async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -50,7 +51,7 @@ class RawEngine:
         if body == b"{}":  # a look whether there is such a route
             writer.write(whole(b"404 Not Found", b""))
             return True
-        self.calls += 1
+        self.bodies.append(body)
         segments, breaks = self.segments, self.breaks  # the next call may begin before this answer's last bytes are out
         for segment in segments:
             writer.write(segment)

@@ -5,6 +5,7 @@ from urllib.parse import quote
 import msgspec
 import pytest
 
+from inferpool.server.routes import ROUTES
 from tests.server.refusals import refused
 from tests.server.rig import JSON, Rig, chat_body
 from tests.server.scripted_worker import bound_worker
@@ -18,12 +19,25 @@ SESSIONS = "/api/v1/sessions"
 NAMES = ["hf.co/x/y:Q4@box", "a b", "gemma3:27b", "\N{LLAMA} älg", "100%", "a?b#c", "..", "a//b", "trailing/"]
 
 
+NAMED = {
+    "GET /v1/models/{name}",
+    "GET /api/v1/llms/{name}",
+    "GET /api/v1/pools/{name}",
+    "POST /api/v1/llms/{name}/infer",
+}
+"""The routes that are asked below."""
+
+
+def test_no_route_with_a_name_is_forgotten_here() -> None:
+    assert {route.title for route in ROUTES if "{name" in route.path} == NAMED
+
+
 @pytest.mark.parametrize("name", NAMES)
 async def test_any_name_works_in_every_route(rig: Rig, name: str) -> None:
     worker = await bound_worker(rig, name)
     encoded = quote(name, safe="")
-    for path in ("/v1/models", "/api/v1/llms", "/api/v1/pools"):
-        answer = await rig.call("GET", f"{path}/{encoded}")
+    for path in sorted(title.split(" ")[1] for title in NAMED if title.startswith("GET")):
+        answer = await rig.call("GET", path.format(name=encoded))
         assert (answer.status, name in (answer.json.get("name"), answer.json.get("id"))) == (200, True)
     call = rig.open("POST", f"/api/v1/llms/{encoded}/infer", JSON, b'{"messages":[]}')
     infer = await worker.infer()
@@ -40,13 +54,9 @@ async def test_any_name_works_in_every_route(rig: Rig, name: str) -> None:
 @pytest.mark.parametrize("name", [*NAMES, "\0", "m\0", "x" * 5000, "'; DROP TABLE tasks; --"])
 async def test_a_name_that_is_not_there_is_a_404_in_every_route(rig: Rig, name: str) -> None:
     encoded = quote(name, safe="")
-    for method, path in (
-        ("GET", f"/v1/models/{encoded}"),
-        ("GET", f"/api/v1/llms/{encoded}"),
-        ("GET", f"/api/v1/pools/{encoded}"),
-        ("POST", f"/api/v1/llms/{encoded}/infer"),
-    ):
-        answer = await rig.call(method, path, JSON, b'{"messages":[]}' if method == "POST" else b"")
+    for method, path in (title.split(" ") for title in NAMED):
+        asked = path.format(name=encoded)
+        answer = await rig.call(method, asked, JSON, b'{"messages":[]}' if method == "POST" else b"")
         assert answer.status in ({404} if len(name) < 300 else {404, 400}), path
         assert len(str(answer.error["message"])) < 1000
 

@@ -12,6 +12,7 @@ import pytest
 from inferpool.server import bounded
 from inferpool.server.bounded import HEAD_MOST, BoundedProtocol
 from inferpool.server.options import ServerOptions
+from inferpool.server.routes import ROUTES
 from inferpool.wire.sessions import CancelRun
 from tests.server.rig import PATIENCE_S
 from tests.server.scripted_worker import bound_worker
@@ -140,12 +141,17 @@ async def test_a_slow_sender_holds_up_nobody_but_itself(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", ["hf.co%2Fx%2Fy%3AQ4%40box", "a%20b", "%F0%9F%A6%99", "100%25", "a%3Fb%23c"])
 async def test_names_in_the_path_arrive_as_they_were_meant(tmp_path: Path, name: str) -> None:
     async with connected(tmp_path) as client:
-        await client.send(b"GET /api/v1/llms/%b HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n" % name.encode())
-        status, body = await client.answer()
-        assert (status, code(body)) == (404, "not_found")
-        error = body["error"]
-        assert isinstance(error, dict)
-        assert repr(unquote(name)) in error["message"]
+        for route in ROUTES:
+            if "{name:path}" not in route.path:
+                continue
+            path, body = route.path.replace("{name:path}", name), b'{"messages":[]}' if route.method == "POST" else b""
+            head = f"{route.method} {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\n"
+            await client.send(head.encode() + b"Content-Length: %d\r\n\r\n" % len(body) + body)
+            status, told = await client.answer()
+            assert (status, code(told) in {"not_found", "model_not_found"}) == (404, True)
+            error = told["error"]
+            assert isinstance(error, dict)
+            assert repr(unquote(name)) in error["message"]
 
 
 @pytest.mark.parametrize("sent", [b"\x16\x03\x01\x02\x00\x01\x00\r\n\r\n", b"hello\r\n\r\n", b"GET / HTTP/9\r\n\r\n"])
