@@ -200,6 +200,10 @@ def test_its_end_leaves_nothing_behind(tmp_path: Path, number: int) -> None:
         until(process, "inferpool chat tiny")
         assert inferpool(tmp_path, "chat", "tiny", "--server", address, given="Hello").strip()
         process.send_signal(number)
+        assert process.stdout is not None
+        assert [line for line in process.stdout if line.strip()] == [
+            "Leaving: what runs may finish for a moment (Ctrl-C again: at once).\n"
+        ]
         assert process.wait(60) == 0
     with socket.create_server(("127.0.0.1", int(address.rpartition(":")[2]))):
         pass  # the port is free
@@ -222,6 +226,19 @@ def test_a_second_one_on_the_same_store_is_one_line(tmp_path: Path) -> None:
     assert second.stderr.count("\n") == 1
 
 
+class Waiting:
+    """Hears that it is up."""
+
+    def __init__(self, ready: asyncio.Event) -> None:
+        self._ready = ready
+
+    def begin(self, url: str) -> None:
+        self._ready.set()
+
+    def leave(self) -> None:
+        """No news here."""
+
+
 @pytest.mark.anyio
 async def test_a_second_signal_waits_for_nobody(tmp_path: Path) -> None:
     flags = {
@@ -231,14 +248,21 @@ async def test_a_second_signal_waits_for_nobody(tmp_path: Path) -> None:
         "engine": ["http://127.0.0.1:9"],
     }
     ready = asyncio.Event()
-    running = asyncio.ensure_future(
-        run_together(load({**flags, "log_level": "error"}, {}), lambda url: ready.set(), "ip_own")
-    )
+    running = asyncio.ensure_future(run_together(load({**flags, "log_level": "error"}, {}), Waiting(ready), "ip_own"))
     async with asyncio.timeout(60):
         await ready.wait()
         os.kill(os.getpid(), signal.SIGTERM)
         os.kill(os.getpid(), signal.SIGINT)
         await running
+
+
+def test_it_ends_although_nobody_reads_it_any_more(tmp_path: Path) -> None:
+    with up(tmp_path, "--engine", "http://127.0.0.1:9") as process:
+        until(process, "inferpool is up")
+        assert process.stdout is not None
+        process.stdout.close()
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(60) == 1
 
 
 def test_a_model_for_embeddings_alone_is_shown_with_a_call_that_it_serves() -> None:

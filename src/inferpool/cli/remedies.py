@@ -33,7 +33,7 @@ def told(error: Exception) -> str:
     if isinstance(error, OSError):
         return _of_the_machine(error)
     remedy = _REMEDIES.get(type(error)) if isinstance(error, InferpoolError) else None
-    return f"{error}; {remedy}" if remedy and remedy not in str(error) else str(error)
+    return str(error) if remedy is None or "--token" in str(error) else f"{error}; {remedy}"
 
 
 def _of_usage(error: TyperException) -> str:

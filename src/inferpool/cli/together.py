@@ -6,7 +6,7 @@ system, and nothing is at stake in a crash that both share, because every task i
 
 import asyncio
 import contextlib
-from collections.abc import Callable
+from typing import Protocol
 
 import msgspec
 
@@ -17,13 +17,25 @@ from inferpool.settings import Settings
 from inferpool.worker.run import Worker
 
 
-async def run_together(settings: Settings, announce: Callable[[str], None], own_token: str) -> None:
+class Teller(Protocol):
+    """Who hears how it goes."""
+
+    def begin(self, url: str) -> None:
+        """The server is ready at this address."""
+        ...
+
+    def leave(self) -> None:
+        """A first signal came: both begin to leave."""
+        ...
+
+
+async def run_together(settings: Settings, teller: Teller, own_token: str) -> None:
     """Serve, work until SIGTERM or Ctrl-C: then the worker leaves, the server drains; a second signal waits for nobody.
 
-    `announce` gets the server's address once it is ready. `own_token` is what the worker shows unless the settings name
+    `own_token` is what the worker shows unless the settings name
     another: the server lets it publish, also when there are tokens. Raises what `run_server`, what `Worker.run` raises.
     """
-    both = _Both(settings, announce, own_token)
+    both = _Both(settings, teller, own_token)
     with hearing(both.signalled):
         await both.run()
 
@@ -31,10 +43,10 @@ async def run_together(settings: Settings, announce: Callable[[str], None], own_
 class _Both:
     """The two with what stops them."""
 
-    def __init__(self, settings: Settings, announce: Callable[[str], None], own_token: str) -> None:
+    def __init__(self, settings: Settings, teller: Teller, own_token: str) -> None:
         self._settings = settings
         self._own_token = own_token
-        self._announce = announce
+        self._teller = teller
         self._stop = Stop()
         self._ready: asyncio.Future[str] = asyncio.get_running_loop().create_future()
         self._worker: Worker | None = None
@@ -43,15 +55,17 @@ class _Both:
 
     def signalled(self) -> None:
         """The first time begin to leave, the second time just end."""
-        if self._leaving:
+        again, self._leaving = self._leaving, True
+        if again:
             self._stop.insist()
             if self._working is not None:
                 self._working.cancel()
-        self._leaving = True
         if self._worker is None:
             self._stop.ask()
         else:
             self._worker.leave()
+        if not again:
+            self._teller.leave()
 
     async def run(self) -> None:
         serving = asyncio.ensure_future(run_server(self._settings, self._note, self._stop, self._own_token))
@@ -72,7 +86,7 @@ class _Both:
         token = self._settings.shared.token or self._own_token
         shared = msgspec.structs.replace(self._settings.shared, server=[url], token=token)
         async with open_worker(msgspec.structs.replace(self._settings, shared=shared)) as self._worker:
-            self._announce(url)
+            self._teller.begin(url)
             self._working = asyncio.ensure_future(self._worker.run())
             await asyncio.wait((self._working, serving), return_when=asyncio.FIRST_COMPLETED)
             self._working.cancel()

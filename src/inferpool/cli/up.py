@@ -78,7 +78,7 @@ async def _run(settings: Settings) -> None:
     own_token = TOKEN_PREFIX + new_secret()
     herald = Herald(settings, own_token)
     try:
-        await run_together(settings, herald.begin, own_token)
+        await run_together(settings, herald, own_token)
     finally:
         await herald.end()
 
@@ -96,6 +96,13 @@ class Herald:
         """The server is ready at this address."""
         _say(f"inferpool is up at {url} (Ctrl-C ends it; what is queued stays)")
         self._telling = asyncio.ensure_future(self._tell(url))
+
+    def leave(self) -> None:
+        """Both leave; that models go is no news then."""
+        if self._telling is not None:
+            self._telling.cancel()
+            with contextlib.suppress(BrokenPipeError):  # nobody reads it any more: it ends all the same
+                _say("\nLeaving: what runs may finish for a moment (Ctrl-C again: at once).")
 
     async def end(self) -> None:
         """Say nothing more."""
