@@ -262,7 +262,7 @@ def test_it_ends_although_nobody_reads_it_any_more(tmp_path: Path) -> None:
         assert process.stdout is not None
         process.stdout.close()
         process.send_signal(signal.SIGTERM)
-        assert process.wait(60) == 1
+        assert process.wait(60) in {0, 1}  # 1: something was left unwritten
 
 
 def test_a_model_for_embeddings_alone_is_shown_with_a_call_that_it_serves() -> None:

@@ -101,8 +101,7 @@ class Herald:
         """Both leave; that models go is no news then."""
         if self._telling is not None:
             self._telling.cancel()
-            with contextlib.suppress(BrokenPipeError):  # nobody reads it any more: it ends all the same
-                _say("\nLeaving: what runs may finish for a moment (Ctrl-C again: at once).")
+            _say("\nLeaving: what runs may finish for a moment (Ctrl-C again: at once).")
 
     async def end(self) -> None:
         """Say nothing more."""
@@ -220,5 +219,6 @@ def calls_told(url: str, llms: list[LlmJson], *, token: bool) -> str:
 
 
 def _say(text: str) -> None:
-    sys.stdout.write(text + "\n")
-    sys.stdout.flush()
+    with contextlib.suppress(BrokenPipeError):  # nobody reads it any more: it serves, it ends all the same
+        sys.stdout.write(text + "\n")
+        sys.stdout.flush()
