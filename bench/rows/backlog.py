@@ -1,4 +1,4 @@
-"""The cost of a backlog: enqueue, claim with a million tasks waiting, beside a thousand."""
+"""The cost of a backlog: enqueue, claim with a million tasks waiting, beside a thousand that wait among as many rows."""
 
 import sqlite3
 from contextlib import closing
@@ -22,6 +22,7 @@ NAME: Final = "cost of a backlog"
 TARGET: Final = 1.2
 INDEX: Final = "tasks_waiting"
 _CALLERS: Final = 64
+_HOUR_S: Final = 3600
 
 
 class _Sizes(NamedTuple):
@@ -38,6 +39,7 @@ async def measure(fleet: Fleet, effort: Effort) -> list[Figure]:
     sizes = _Sizes(fleet.folder / "few.db", fleet.folder / "many.db")
     _fill(fleet, sizes.few, effort.few, effort)
     _fill(fleet, sizes.many, effort.backlog, effort)
+    _end(fleet, sizes.few, effort.backlog - effort.few, effort)
     plan = claim_plan(sizes.many)
     many, few = _alone(fleet, sizes, effort)
     return [*_figures("store", many, few, plan), *await _served(fleet, sizes, effort)]
@@ -46,6 +48,12 @@ async def measure(fleet: Fleet, effort: Effort) -> list[Figure]:
 def _fill(fleet: Fleet, path: Path, tasks: int, effort: Effort) -> None:
     command = ["-m", "bench.fill", "--database", str(path), "--pool", "scripted"]
     fleet.run("fill", [*command, "--tasks", str(tasks), "--flows", str(effort.flows)])
+
+
+def _end(fleet: Fleet, path: Path, tasks: int, effort: Effort) -> None:
+    """A history of that many: what is compared is how many rows wait, not how many there are."""
+    command = ["-m", "bench.ended", "--database", str(path), "--tasks", str(tasks)]
+    fleet.run("ended", [*command, "--owners", str(effort.flows), "--age-s", str(_HOUR_S)])
 
 
 def claim_plan(path: Path) -> str:

@@ -4,7 +4,7 @@ from typing import Final
 
 from bench.connection import get
 from bench.effort import Effort
-from bench.expired import expired_id
+from bench.ended import ended_id
 from bench.fleet import Fleet
 from bench.load import Order, ask_once, run_round
 from bench.report import Figure, percentile, ratios
@@ -14,6 +14,8 @@ NAME: Final = "sweep"
 CALLERS: Final = 16
 CYCLE_S: Final = 0.02
 """Each caller asks that often, so both servers are asked alike: 800 times a second, less where they are slower."""
+_MONTH_S: Final = 30 * 86_400
+"""More than any task is kept."""
 _SOON_S: Final = "0.1"
 _NEVER_S: Final = "100000"
 _LIMIT: Final = "ms without the sweep"
@@ -29,8 +31,8 @@ async def measure(fleet: Fleet, effort: Effort) -> list[Figure]:
         Plan(name=name, database=fleet.folder / f"{name}.db", settings=_settings(name)) for name in ("sweeps", "rests")
     ]
     for plan in plans:
-        command = ["-m", "bench.expired", "--database", str(plan.database), "--tasks", str(effort.expired)]
-        fleet.run("expired", command)
+        command = ["-m", "bench.ended", "--database", str(plan.database), "--tasks", str(effort.expired)]
+        fleet.run("ended", [*command, "--owners", "1", "--age-s", str(_MONTH_S)])
     async with world(fleet, plans[1]) as rests, world(fleet, plans[0]) as sweeps:
         return await _rounds(sweeps, rests, effort)
 
@@ -59,7 +61,7 @@ async def _tail_ms(made: World, calls: int) -> float:
 async def _check_under_way(sweeps: World, expired: int) -> None:
     """The first row must be gone, the last one there still. Raises `NotSweeping`."""
     first, last = [
-        (await ask_once(sweeps.port, get(f"/api/v1/inference-tasks/{expired_id(number)}"))).status
+        (await ask_once(sweeps.port, get(f"/api/v1/inference-tasks/{ended_id(number)}"))).status
         for number in (0, expired - 1)
     ]
     if (first, last) != (404, 200):

@@ -1,4 +1,4 @@
--- The one attempt of each task of expired_tasks.sql.
+-- The one attempt of each task of ended_tasks.sql.
 WITH RECURSIVE numbers (n) AS (
     SELECT :first
     UNION ALL

@@ -1,5 +1,5 @@
--- Tasks number :first to :last that ended well long ago, in the order of their numbers. The one of number n ended n
--- microseconds after :ended_at.
+-- Tasks number :first to :last that ended well, in the order of their numbers, the owners in turn. The one of number n ended
+-- n microseconds after :ended_at.
 WITH RECURSIVE numbers (n) AS (
     SELECT :first
     UNION ALL
@@ -13,8 +13,8 @@ INSERT INTO tasks (
 )
 SELECT
     printf('01800000-%04x-7000-8000-%012x', n / 65536, n), 'completed', 'pool:scripted', 'scripted', 'scripted',
-    'chat/completions', 0, 'default', n, 1, 'local', 'wait', 1, 0,
+    'chat/completions', 0, 'default', n, 1, printf('owner-%04d', n % :owners), 'wait', 1, 0,
     3, 'scripted@bench', printf('%012x', n), 200, 'application/json', 200, 200,
-    '{}', :ended_at, :ended_at, :ended_at, :ended_at + n, :ended_at, 3600000000, 3600000000, length(:request),
+    '{}', :ended_at, :ended_at, :ended_at, :ended_at + n, :ended_at + 3600000000, 3600000000, 3600000000, length(:request),
     'application/json', '{}', :request, :response
 FROM numbers

@@ -1,4 +1,4 @@
-"""Makes a store whose rows have all outlived their time, without a call for each: what a sweep finds after a long day."""
+"""Fills a store with tasks that have ended, without a call for each: a history."""
 
 import argparse
 import sqlite3
@@ -13,22 +13,21 @@ from bench.opened import create
 from bench.script import Wish, answer_body, request_body
 
 PAGE: Final = 50_000
-AGE_US: Final = 30 * 86_400_000_000
-"""How long ago the rows ended: more than any of them is kept."""
 _SQL: Final = Path(__file__).parent / "sql"
 _BODY: Final = 512
 
 
-def expired_id(number: int) -> str:
-    """The id of the task of that number: expired_tasks.sql makes the same."""
+def ended_id(number: int) -> str:
+    """The id of the task of that number: ended_tasks.sql makes the same."""
     return f"01800000-{number // 65536:04x}-7000-8000-{number:012x}"
 
 
-def fill(path: Path, tasks: int) -> None:
-    """That many completed tasks, numbered from 0, each with its attempt, into a store that is there."""
-    texts = [(_SQL / f"{name}.sql").read_text(encoding="utf-8") for name in ("expired_tasks", "expired_attempts")]
+def fill(path: Path, tasks: int, owners: int, age_s: int) -> None:
+    """That many completed tasks, numbered from 0, each with its attempt, into a store that is there; they ended so long ago."""
+    texts = [(_SQL / f"{name}.sql").read_text(encoding="utf-8") for name in ("ended_tasks", "ended_attempts")]
     same = {
-        "ended_at": time.time_ns() // 1000 - AGE_US,
+        "ended_at": time.time_ns() // 1000 - age_s * 1_000_000,
+        "owners": owners,
         "request": request_body(Wish(1), size=_BODY),
         "response": answer_body(1, size=_BODY),
     }
@@ -43,11 +42,11 @@ def fill(path: Path, tasks: int) -> None:
 def main() -> None:
     """Fill one file."""
     parser = argparse.ArgumentParser(description=__doc__)
-    for flag, kind in (("--database", Path), ("--tasks", int)):
+    for flag, kind in (("--database", Path), ("--tasks", int), ("--owners", int), ("--age-s", int)):
         parser.add_argument(flag, type=kind, required=True)
     options = parser.parse_args()
     uvloop.run(create(options.database))
-    fill(options.database, options.tasks)
+    fill(options.database, options.tasks, options.owners, options.age_s)
 
 
 if __name__ == "__main__":
