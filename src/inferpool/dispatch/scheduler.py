@@ -156,7 +156,19 @@ class Scheduler:
     # ---- slots -------------------------------------------------------------------------------------------------
 
     def free(self, session: LiveSession, held: Held) -> None:
-        """The attempt's slot is free: the session takes its next."""
+        """The attempt's slot is free: the session takes its next.
+
+        A registration that came in between found the attempt held in the rows, so the session holds it there too: its
+        worker, once told that the end is taken, never speaks of it again.
+        """
+        self._free(session, held)
+        newest = self._catalog.sessions.get(session.id)
+        if newest is not None and newest is not session:
+            taken_over = newest.held.get((held.task_id, held.attempt))
+            if taken_over is not None:
+                self._free(newest, taken_over)
+
+    def _free(self, session: LiveSession, held: Held) -> None:
         if session.free(held):
             self._want(session, held.engine)
 

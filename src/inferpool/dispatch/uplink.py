@@ -124,7 +124,8 @@ class Uplink:
             if key not in held and key not in reasons:
                 row = await self._shared.reader.row(key[0])
                 if row is not None and _is_held(row, session, key):
-                    self._hold(session, row)
+                    if key not in held:  # another batch may have looked it up meanwhile
+                        self._hold(session, row)
                 else:
                     cancelled = row is not None and row.status is Status.CANCELLED
                     reasons[key] = "unknown" if row is None else "cancelled" if cancelled else "stale"
