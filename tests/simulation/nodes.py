@@ -92,6 +92,7 @@ class ServerNode:
         self._path = path
         self._starts = 0
         self._pair: SqlitePair | None = None
+        self._full = self._leaves = False
         self.process = Process("server-0")
         self.process.killed = True
         self.dispatch: Dispatch | None = None
@@ -129,7 +130,8 @@ class ServerNode:
         await self.dispatch.open()
         world.network.serve(SERVER, app, process)
         world.trace.note(process.name, "is ready")
-        self._disturb(lasts=False)
+        self._full = self._leaves = False
+        self._disturb()
 
     async def _open(self, process: Process) -> SqlitePair:
         world = self._world
@@ -146,8 +148,8 @@ class ServerNode:
             return
         world = self._world
         world.trace.note(self.process.name, "is killed")
-        self._disturb(lasts=True)
         world.loop.kill_process(self.process)
+        self._disturb()
         world.network.refuse(SERVER)
         world.network.vanish(self.process)
         self._let_go()
@@ -158,28 +160,30 @@ class ServerNode:
         if pair is not None:
             pair.abandon()
 
-    def _disturb(self, *, lasts: bool) -> None:
-        """Nothing need be prompt from now on, or from now on again."""
+    def _disturb(self) -> None:
+        """Nothing need be prompt while the server is not itself; from now on again when it is."""
+        lasts = self._leaves or self._full or self.process.halted or not self.up
         self._world.laws.disturbed_s = math.inf if lasts else self._world.loop.time()
 
     def stop(self) -> None:
         """As SIGSTOP."""
         self._world.trace.note(self.process.name, "is stopped")
-        self._disturb(lasts=True)
         self._world.loop.stop_process(self.process)
+        self._disturb()
 
     def resume(self) -> None:
         """As SIGCONT."""
         self._world.trace.note(self.process.name, "is continued")
-        self._disturb(lasts=not self.up)
         self._world.loop.continue_process(self.process)
+        self._disturb()
 
     def fill_disk(self, *, full: bool) -> None:
         """Let the database file not grow any more, or again."""
         if self._pair is None or not self.up:
             return
         self._world.trace.note(self.process.name, f"disk full: {full}")
-        self._disturb(lasts=full or self.process.halted)
+        self._full = full
+        self._disturb()
         driver = self._pair._connection._driver
         [(pages,)] = driver.execute("PRAGMA page_count").fetchall()
         driver.execute(f"PRAGMA max_page_count = {pages if full else 1_000_000}").fetchall()
@@ -194,7 +198,8 @@ class ServerNode:
     async def _depart(self, process: Process, drain_s: float) -> None:
         world, dispatch, pair = self._world, self.dispatch, self._pair
         world.trace.note(process.name, "drains")
-        self._disturb(lasts=True)
+        self._leaves = True
+        self._disturb()
         if dispatch is not None and pair is not None:
             await dispatch.drain(drain_s)
             await dispatch.close()
