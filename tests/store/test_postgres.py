@@ -115,6 +115,20 @@ async def test_a_server_without_the_encryption_that_is_asked_for_is_said() -> No
         assert "rejected SSL upgrade" in await refusal(f"postgresql://guarded@127.0.0.1:{port}/x?sslmode=require")
 
 
+async def test_an_encryption_that_fails_is_said() -> None:
+    async with await asyncio.start_server(spoils_encryption, "127.0.0.1", 0) as plain:
+        port = plain.sockets[0].getsockname()[1]
+        assert "no secure connection" in await refusal(f"postgresql://guarded@127.0.0.1:{port}/x?sslmode=require")
+
+
+async def spoils_encryption(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    await reader.readexactly(8)
+    writer.write(b"S")
+    await reader.readexactly(5)
+    writer.write(bytes(100))
+    writer.close()
+
+
 async def refuses_encryption(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
     await reader.readexactly(8)
     writer.write(b"N")
@@ -170,6 +184,13 @@ async def test_a_store_is_read_beside_its_servers(desk: SideDesk) -> None:
 async def test_a_reader_changes_nothing(desk: SideDesk) -> None:
     with looking_into(desk.url, SettableClock()) as connection, pytest.raises(StoreUnavailable, match="read-only"):
         await connection.write("leave", [("nobody",)])
+
+
+async def test_what_stands_against_a_database_names_it_once() -> None:
+    url = server().url("nowhere")
+    with pytest.raises(StoreUnavailable) as refused:
+        await open_store(url, SettableClock(), new_id())
+    assert str(refused.value).count(place(url)) == 1
 
 
 async def test_whichever_database_is_named_is_opened(desk: SideDesk, tmp_path: Path) -> None:

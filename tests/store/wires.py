@@ -32,13 +32,19 @@ class Wire:
     def __init__(self, upstream: Path) -> None:
         self._upstream = upstream
         self.loses: Loss | None = None
+        self.stays = False
+        """Whether the next commits are lost likewise."""
         self.cuts = False
-        """Whether what loses something takes no more connections afterwards."""
+        """Whether no more connections are taken once a commit was lost."""
+        self.silent = False
+        """Whether nothing that is said arrives any more, though nobody hangs up."""
         self.lost = 0
+        self.refused = 0
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """One connection, until either side ends."""
         if self.cuts and self.lost:
+            self.refused += 1
             writer.close()
             return
         server_reader, server_writer = await asyncio.open_unix_connection(self._upstream / SOCKET)
@@ -48,14 +54,17 @@ class Wire:
                 if b"COMMIT\0" in data and self.loses is not None:
                     await self._lose(data, (server_reader, server_writer), back)
                     break
-                server_writer.write(data)
+                if not self.silent:
+                    server_writer.write(data)
         finally:
             back.cancel()
             server_writer.close()
             writer.close()
 
     async def _lose(self, data: bytes, server: Stream, back: "asyncio.Future[None]") -> None:
-        loss, self.loses = self.loses, None
+        loss = self.loses
+        if not self.stays:
+            self.loses = None
         self.lost += 1
         back.cancel()
         with contextlib.suppress(asyncio.CancelledError):

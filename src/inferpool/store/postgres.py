@@ -102,7 +102,8 @@ async def open_postgres(url: str, *, writer_id: str, options: PostgresOptions | 
     looking = _readers(url, chosen)
     try:
         await _check_pooler(link, looking[0])
-        if not await _is_migrated(PostgresConnection(looking[0]), chosen.release):
+        migrated = await _is_migrated(PostgresConnection(looking[0]), chosen.release)
+        if not migrated:
             await _migrate(url, chosen)
     except BaseException:
         for one in (link, *looking):

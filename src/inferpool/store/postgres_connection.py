@@ -1,6 +1,7 @@
 """A connection to PostgreSQL, on the port of `connection.py`."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Final, TypeVar
 
 import msgspec
@@ -9,7 +10,7 @@ from inferpool.core.clock import Micros
 from inferpool.core.errors import StoreUnavailable
 from inferpool.store.connection import Row, TransactionLost
 from inferpool.store.postgres_driver import Driver, Values
-from inferpool.store.postgres_faults import translated
+from inferpool.store.postgres_faults import Broken, translated
 from inferpool.store.postgres_link import Link
 from inferpool.store.statements import Statement
 
@@ -38,7 +39,7 @@ class PostgresConnection:
         await self.rollback()
         driver = await self._link.driver()
         self._open = driver
-        with translated():
+        with self._speaking():
             await driver.command("begin")
             if self._writer_id is None:
                 [[now]] = await driver.run("begun", [()])
@@ -55,7 +56,7 @@ class PostgresConnection:
         if driver is None:
             raise TransactionLost("the transaction was undone before its commit")
         try:
-            with translated():
+            with self._speaking():
                 await driver.command("commit")
         except (TransactionLost, StoreUnavailable) as fault:
             if not await self._was_kept():
@@ -68,7 +69,7 @@ class PostgresConnection:
         if driver is None or driver.closed:
             return
         try:
-            with translated():
+            with self._speaking():
                 await driver.command("rollback")
         except (TransactionLost, StoreUnavailable):
             self._link.drop()
@@ -89,7 +90,7 @@ class PostgresConnection:
     async def script(self, text: str) -> None:
         """See the port."""
         driver = self._open or await self._link.driver()
-        with translated():
+        with self._speaking():
             await driver.script(text)
 
     async def shrink(self) -> None:
@@ -103,22 +104,33 @@ class PostgresConnection:
         if not rows:
             return []
         if self._open is not None:
-            with translated():
+            with self._speaking():
                 return await self._open.run(name, rows)
         try:
             return await self._once(name, rows)
         except TransactionLost:
-            self._link.drop()
+            return await self._again(name, rows)
+
+    async def _again(self, name: str, rows: Sequence[Row]) -> list[Values]:
         try:
             return await self._once(name, rows)
         except TransactionLost as fault:
-            self._link.drop()
             raise StoreUnavailable(f"the database cannot work: {fault}") from fault
 
     async def _once(self, name: str, rows: Sequence[Row]) -> list[Values]:
         driver = await self._link.driver()
-        with translated():
+        with self._speaking():
             return await driver.run(name, rows)
+
+    @contextmanager
+    def _speaking(self) -> Iterator[None]:
+        """Translate the driver's faults; nothing more is said on a connection that broke."""
+        try:
+            with translated():
+                yield
+        except Broken:
+            self._link.drop()
+            raise
 
     async def _was_kept(self) -> bool:
         """Whether the transaction is durable whose commit got no answer."""
@@ -129,7 +141,6 @@ class PostgresConnection:
             try:
                 found = await self._once("count_commits", [(self._writer_id,)])
             except (TransactionLost, StoreUnavailable) as fault:
-                self._link.drop()
                 if self._link.closing:
                     raise StoreUnavailable(f"what became of the last commit is not known: {fault}") from fault
                 await self._link.pause(_UNKNOWN_PAUSE_S)

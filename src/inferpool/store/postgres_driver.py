@@ -19,15 +19,11 @@ OLDEST: Final = 14
 
 _Types: TypeAlias = tuple[list[asyncpg.Record], object]
 _KNOWN: Final[dict[frozenset[int], _Types]] = {}
-_FIRST_OF_USERS: Final = 16384
-"""Numbers of types below this one are the same on every server (PostgreSQL, src/include/access/transam.h)."""
+"""Built-in types alone: their numbers are the same on every server."""
 
 Values: TypeAlias = tuple[object, ...]
 Prepared: TypeAlias = "tuple[PreparedStatement[asyncpg.Record], bool]"
 """A statement, with whether it takes columns."""
-
-_MARGIN_S: Final = 5.0
-"""A server ends a statement that takes too long; one that does not answer even then is gone."""
 
 
 class Timeouts(msgspec.Struct, frozen=True, kw_only=True):
@@ -36,8 +32,11 @@ class Timeouts(msgspec.Struct, frozen=True, kw_only=True):
     connect_s: float = 5.0
     patience_s: float = 10.0
     """How long an operation waits for a database that is away, counted from when that was first seen."""
-    statement_s: float = 30.0
-    lock_s: float = 10.0
+    statement_s: float = 15.0
+    """A statement that takes longer is ended by the server."""
+    margin_s: float = 3.0
+    """A server that has not answered even so long after that is gone."""
+    lock_s: float = 5.0
     idle_s: float = 10.0
     """A transaction that stands still for so long is undone: its server is gone."""
 
@@ -76,10 +75,8 @@ class _Connection(asyncpg.Connection):
             return _KNOWN[wanted]
         ask: Callable[[_Connection, list[int], float | None], Awaitable[_Types]]
         ask = vars(asyncpg.Connection)["_introspect_types"]
-        found = await ask(self, list(wanted), timeout)
-        if all(oid < _FIRST_OF_USERS for oid in wanted):
-            _KNOWN[wanted] = found
-        return found
+        _KNOWN[wanted] = await ask(self, list(wanted), timeout)
+        return _KNOWN[wanted]
 
 
 class Driver:
@@ -150,7 +147,7 @@ async def _opened(address: Address) -> "asyncpg.Connection[asyncpg.Record]":
         return await asyncpg.connect(
             address.url,
             timeout=times.connect_s,
-            command_timeout=times.statement_s + _MARGIN_S,
+            command_timeout=times.statement_s + times.margin_s,
             connection_class=_Connection,
         )
     except asyncpg.PostgresError as fault:

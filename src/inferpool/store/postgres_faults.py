@@ -24,11 +24,14 @@ AWAY: Final = ("08", "53300", "57P")
 _TAKEN: Final = "23505"
 _UNSTORABLE: Final = ("22", "23", "54")
 """Classes: data exceptions, broken constraints, limits of the program (an index row that is too long)."""
-_LOST: Final = ("08", "40", "55P03", "57P01", "57P02", "57P03", "57P05", "25P03", "0A000")
-"""A broken connection, a deadlock, a lock that was not to be had in time, a server that goes or comes, a transaction that
-stood still for too long, a plan that a migration made worthless."""
+_AGAIN: Final = ("40", "55P03")
+"""A deadlock, a lock that was not to be had in time."""
+_BROKEN: Final = ("08", "57P01", "57P02", "57P03", "57P05", "25P03", "0A000")
+"""A broken connection, a server that goes or comes, a transaction that stood still for too long, a plan that a migration made
+worthless."""
 _UNABLE: Final = ("25006", "3D", "28", "42703", "42883", "42P01", "53", "57014", "57P04", "58", "F0", "XX")
 """A standby, a missing right or table, a full disk, a statement that took too long, a damaged file."""
+_FULL: Final = "53100"
 _FORBIDDEN: Final = "42501"
 _GRANT: Final = (
     "as the database's owner, GRANT CREATE ON SCHEMA public TO the role of the servers (or make it the owner)"
@@ -52,12 +55,16 @@ def translated() -> Iterator[None]:
         _raise_client(fault)
     except (OSError, asyncpg.InternalClientError) as fault:
         # A command that timed out is one of these (TimeoutError): what became of it nobody knows.
-        raise TransactionLost(f"the connection to the database broke: {_first_line(fault)}") from fault
+        raise Broken(f"the connection to the database broke: {_first_line(fault)}") from fault
+
+
+class Broken(TransactionLost):
+    """The connection is of no use any more."""
 
 
 def told(fault: asyncpg.PostgresError) -> str:
-    """What the server says, in one line without its details."""
-    return _first_line(fault.args[0] if fault.args else type(fault).__name__)
+    """What the server says, in one line without its details; what the driver says quotes values, so it is not told."""
+    return _first_line(fault.args[0]) if fault.severity else "a value does not fit its column"
 
 
 def matches(fault: asyncpg.PostgresError, codes: tuple[str, ...]) -> bool:
@@ -67,26 +74,27 @@ def matches(fault: asyncpg.PostgresError, codes: tuple[str, ...]) -> bool:
 
 def _raise(fault: asyncpg.PostgresError) -> None:
     said = told(fault)
-    if matches(fault, _LOST):
+    if matches(fault, _AGAIN):
         raise TransactionLost(said) from fault
+    if matches(fault, _BROKEN):
+        raise Broken(said) from fault
+    if matches(fault, _POOLED):
+        raise Broken(POOLED) from fault
     if matches(fault, _UNSTORABLE):
         refusal = Conflict(f"it exists already: {said}") if fault.sqlstate == _TAKEN else None
         raise RowRefused(refusal or InvalidRequest(f"it cannot be stored: {said}")) from fault
-    if matches(fault, _POOLED):
-        raise StoreUnavailable(f"the database cannot work: {POOLED}") from fault
     if fault.sqlstate == _FORBIDDEN:
         raise StoreUnavailable(f"the database cannot work: {said}: {_GRANT}") from fault
     if matches(fault, _UNABLE):
-        raise StoreUnavailable(f"the database cannot work: {said}") from fault
+        remedy = "; make room on its disk" if fault.sqlstate == _FULL else ""
+        raise StoreUnavailable(f"the database cannot work: {said}{remedy}") from fault
     raise fault
 
 
 def _raise_client(fault: asyncpg.InterfaceError) -> None:
-    """The driver's own refusal: of a value that has no place in its column, of a connection that is closed."""
-    if isinstance(fault, ValueError):
-        raise RowRefused(InvalidRequest("it cannot be stored: a value does not fit its column")) from fault
-    if "closed" in str(fault) or "released" in str(fault):
-        raise TransactionLost("the connection to the database is closed") from fault
+    """The driver's own refusal to use a connection that is closed; any other is a defect of ours."""
+    if "closed" in str(fault):
+        raise Broken("the connection to the database is closed") from fault
     raise fault
 
 
