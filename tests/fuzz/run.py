@@ -53,7 +53,9 @@ class Wish(msgspec.Struct, frozen=True, kw_only=True):
     closed: bool = False
     """The server has tokens."""
     bearer: bool = False
-    """The calls carry one, an admin's."""
+    """The calls carry one."""
+    role: str = "admin"
+    """Whose."""
 
 
 class Rates(msgspec.Struct, frozen=True):
@@ -98,15 +100,18 @@ class Ran(msgspec.Struct, frozen=True):
 async def fuzz(site: Site, wish: Wish) -> Ran:
     """Start the site's processes, ask what the wish says, look whether the store is sound."""
     await asyncio.gather(site.start_engine(), site.start_server(**SETTINGS))
-    await site.start_worker(WORKER)
+    worker = await site.start_worker(WORKER)
     status, document = await site.ask("GET", "/openapi.json")
     assert status == 200, document
     (site.folder / DOCUMENT).write_bytes(msgspec.json.encode(document))
-    kept, token = await _kept(site), ""
+    kept, admins, token = await _kept(site), "", ""
     if wish.closed:
-        made, token = await _token(site)
-        kept.append(made)
-    async with _ghost(site, token) as ghost:
+        made, admins = await _token(site)
+        asking, token = await _token(site, wish.role, admins)
+        kept += [made, asking]
+        await worker.kill()  # its next request would be a 401
+        await site.start_worker(WORKER, token=admins)
+    async with _ghost(site, admins) as ghost:
         ours = {"INFERPOOL_TEST_KEPT": ",".join([*kept, ghost["id"]]), "INFERPOOL_TEST_SESSION": _listed(ghost)}
         ran = await _run(site, _flags(site, wish, document, token), ours)
     await site.check_laws()
@@ -121,12 +126,11 @@ async def _kept(site: Site) -> list[str]:
     return [str(session["id"]) for session in sessions]
 
 
-async def _token(site: Site) -> tuple[str, str]:
-    status, made = await site.ask("POST", OPENING, {"role": "admin", "subject": "fuzz"})
+async def _token(site: Site, role: str = "admin", by: str = "") -> tuple[str, str]:
+    bearer = {"Authorization": f"Bearer {by}"} if by else {}
+    status, made = await site.ask("POST", OPENING, {"role": role, "subject": "fuzz"}, **bearer)
     assert status == 201, made
-    token = str(made["token"])
-    await site.start_worker("second", token=token)  # the first one's next request is a 401
-    return str(made["id"]), token
+    return str(made["id"]), str(made["token"])
 
 
 def _flags(site: Site, wish: Wish, document: Mapping[str, object], token: str) -> list[str]:

@@ -227,10 +227,11 @@ async def test_who_has_an_answer_already_is_not_told_that_the_rest_is_late(tmp_p
 async def test_what_comes_before_its_turn_is_late_only_after_the_answer_before_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, second: bytes
 ) -> None:
-    monkeypatch.setattr(BoundedProtocol, "head_s", 0.05)
     body = b'{"model":"m","messages":[]}'
     async with connected(tmp_path, msgspec.structs.replace(free(), body_s=0.05)) as client:
         worker = await bound_worker(client.server.rig)
+        assert await client.server.status("/healthz") == 200  # both connections are there, under the usual limit
+        monkeypatch.setattr(BoundedProtocol, "head_s", 0.05)
         await client.send(
             b"POST /v1/chat/completions" + POST + b"Content-Length: %d\r\n\r\n" % len(body) + body + second
         )

@@ -169,6 +169,13 @@ async def test_a_parameter_is_taken_where_the_document_allows_it_refused_where_n
     assert (answer.status == 200) is fits(parameter(title, name)["schema"], told), answer.body
 
 
+@pytest.mark.parametrize("query", ["pool=", "status=gone", "limit=0", "cursor=1", "from=soon"])
+async def test_a_wrong_filter_is_told_to_those_too_who_would_see_nothing(rig: Rig, query: str) -> None:
+    headers = {**HOST, **bearer((await token(rig, Role.CALLER)).text)}
+    assert (await rig.call("GET", f"{TASKS}?owner=another", headers)).json["data"] == []
+    assert (await rig.call("GET", f"{TASKS}?owner=another&{query}", headers)).status == 400
+
+
 @pytest.mark.parametrize("value", ["true", "false", "1", "0", "yes"])
 async def test_a_flag_has_two_words_for_each_side(rig: Rig, worker: ScriptedWorker, value: str) -> None:
     call = rig.chat()

@@ -108,8 +108,6 @@ async def list_all(site: Site, request: Request) -> Reply:
     limit = query.limit()
     before = query.cursor()
     owner = query.text("owner")
-    if request.only is not None and owner not in {None, request.only}:
-        return Reply(body=_encode(TaskList([], None)))  # another's tasks: there are none to be seen
     which = TaskFilter(
         owner=owner or request.only,
         statuses=_statuses(query),
@@ -119,6 +117,8 @@ async def list_all(site: Site, request: Request) -> Reply:
         from_us=query.time("from"),
         to_us=query.time("to"),
     )
+    if request.only is not None and owner not in {None, request.only}:
+        return Reply(body=_encode(TaskList([], None)))  # another's tasks: there are none to be seen
     rows = await site.dispatch.reader.tasks(which, None if before is None else TaskId(before), limit + 1)
     more = len(rows) > limit
     page = [show_row(row) for row in rows[:limit]]
