@@ -2,11 +2,14 @@
 
 import os
 import pty
+import signal
 import subprocess
 import sys
 import termios
 
+from inferpool.cli.acted import FEW
 from tests.cli.played import Site
+from tests.cli.test_every_command import stranger
 
 
 def on_a_terminal(columns: int, *arguments: str) -> list[str]:
@@ -47,3 +50,42 @@ def test_a_long_command_shows_on_a_terminal_how_far_it_is_a_pipe_gets_the_result
     assert seen.stdout == piped.stdout
     assert "checking" in shown
     assert shown.endswith("\x1b[2K")  # what it drew is gone
+
+
+def test_who_waits_for_a_server_sees_for_which_one() -> None:
+    ours, theirs = pty.openpty()
+    with stranger(None) as (url, _):
+        command = [sys.executable, "-m", "inferpool", "get", "tasks", "--server", url]
+        with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=theirs, text=True) as process:
+            os.close(theirs)
+            shown = ""
+            while f"waiting for {url}" not in shown:
+                shown += os.read(ours, 4096).decode()
+            process.send_signal(signal.SIGINT)
+            assert process.communicate(timeout=60)[0] == ""
+    os.close(ours)
+    assert process.returncode == 130
+
+
+def test_many_tasks_are_told_one_by_one_above_a_bar(own_site: Site) -> None:
+    ids = [own_site.tasks["pending"], *(f"01a20df5-0000-7000-8000-00000000000{number:x}" for number in range(FEW))]
+    ours, theirs = pty.openpty()
+    termios.tcsetwinsize(theirs, (24, 200))
+    command = [sys.executable, "-m", "inferpool", "cancel", *ids, "--server", own_site.url]
+    environment = {name: value for name, value in os.environ.items() if name not in {"COLUMNS", "LINES"}}
+    with subprocess.Popen(command, stdout=theirs, stderr=theirs, env=environment) as process:
+        os.close(theirs)
+        shown = "".join(iter(lambda: piece(ours), ""))
+    os.close(ours)
+    assert process.returncode == 1
+    assert f"task {ids[0]} cancelled" in shown
+    assert shown.count("error: task ") == FEW
+    assert f"of {FEW + 1} tasks" in shown
+
+
+def piece(terminal: int) -> str:
+    """What comes next to it; empty once nobody writes there any more."""
+    try:
+        return os.read(terminal, 4096).decode(errors="replace")
+    except OSError:  # how Linux says so
+        return ""

@@ -78,3 +78,17 @@ def test_an_answer_that_begins_again_is_said_on_the_error_output(capsys: pytest.
 def test_a_chunk_of_an_unknown_kind_is_printed_whole(capsys: pytest.CaptureFixture[str]) -> None:
     Printer(raw=False).show(Chunk("1-1", "not json"))
     assert capsys.readouterr().out == "not json\n"
+
+
+@pytest.mark.anyio
+async def test_a_connection_that_breaks_is_said_once_until_something_comes(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("inferpool.cli.tail.PAUSE_S", 0.0)
+    printer = Printer(raw=True)
+    for _ in range(3):
+        await printer.pause()
+    assert capsys.readouterr().err.count("the connection broke; trying again") == 1
+    printer.show(Chunk("1-1", "words"))
+    await printer.pause()
+    assert capsys.readouterr().err.count("the connection broke; trying again") == 1
