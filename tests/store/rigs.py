@@ -17,7 +17,7 @@ from inferpool.store.sqlite_connection import connect_reader
 from tests.store.builders import Doctor, Rig, Value, new_id
 from tests.store.side_desk import SideDesk, emptied_desk
 from tests.store.stores import SettableClock, opened_sqlite
-from tests.store.throwaway import NEWEST
+from tests.store.throwaway import NEWEST, OLDEST
 
 
 class SqliteRig:
@@ -133,10 +133,20 @@ async def lawless_postgres_rig(folder: Path) -> AsyncIterator[Rig]:
         yield rig
 
 
+@asynccontextmanager
+async def older_postgres_rig(folder: Path) -> AsyncIterator[Rig]:
+    """An emptied store on the oldest PostgreSQL that the development wheel holds."""
+    async with postgres_rig(folder, OLDEST) as rig:
+        yield rig
+
+
 OpensRig: TypeAlias = Callable[[Path], AbstractAsyncContextManager[Rig]]
 
 RIGS: Mapping[str, OpensRig] = {"sqlite": sqlite_rig, "postgres": postgres_rig}
 """Every claim of the suite is made of each of these."""
+
+OLD: Mapping[str, OpensRig] = {"postgres, older": older_postgres_rig}
+"""So are those that say each verb at least once (all but the table of states by verbs)."""
 
 TAMPERED: Mapping[str, OpensRig] = {"sqlite": sqlite_rig, "postgres": lawless_postgres_rig}
 """These let a test write what the law forbids."""

@@ -1,8 +1,10 @@
 """What tests do to a PostgreSQL database behind a store's back, from plain functions: an event loop of their own runs it."""
 
 import asyncio
+import atexit
 import os
 import re
+import secrets
 import threading
 from collections.abc import Coroutine
 from functools import cache
@@ -19,6 +21,8 @@ from tests.store.throwaway import GIVEN, NEWEST, server
 T = TypeVar("T")
 
 PATIENCE_S = 60.0
+RUN = secrets.token_hex(4)
+"""Names the databases of this process."""
 
 _LAWLESS = """
 DO $$
@@ -51,16 +55,17 @@ class SideDesk:
         return [tuple(record) for record in _run(self._connection.fetch(numbered, *values))]
 
 
-def emptied_desk(version: int = NEWEST, *, lawless: bool = False) -> SideDesk:
-    """This process's own migrated database, its clock standing still, without a row."""
-    desk = _desk_with_clock(version, lawless)
+def emptied_desk(version: int = NEWEST, *, lawless: bool = False, own: bool = False) -> SideDesk:
+    """This process's own migrated database, its clock standing still, without a row; `own`: on its own server too."""
+    desk = _desk_with_clock(version, lawless, own)
     empty(desk)
     return desk
 
 
 @cache
-def _desk_with_clock(version: int, lawless: bool) -> SideDesk:
-    desk = new_desk("lawless" if lawless else "lawful", version)
+def _desk_with_clock(version: int, lawless: bool, own: bool) -> SideDesk:
+    kind = ("lawless" if lawless else "lawful") + ("_own" if own else "")
+    desk = new_desk(kind, version, own=own)
     desk.script(
         f"""
         CREATE TABLE test_clock (now bigint NOT NULL);
@@ -87,20 +92,23 @@ def empty(desk: SideDesk) -> None:
     )
 
 
-def new_desk(kind: str, version: int = NEWEST) -> SideDesk:
+def new_desk(kind: str, version: int = NEWEST, *, own: bool = False) -> SideDesk:
     """A database of this process's own, migrated."""
-    url = new_database(kind, version)
+    url = new_database(kind, version, own=own)
     _run(_migrated(url))
     return SideDesk(url)
 
 
-def new_database(kind: str, version: int = NEWEST) -> str:
-    """An empty database on the server that is given, or on this process's own; its URL."""
-    name = f"inferpool_test_{os.getpid()}_{version}_{kind}"
-    given = os.environ.get(GIVEN)
+def new_database(kind: str, version: int = NEWEST, *, own: bool = True) -> str:
+    """An empty database on this process's own server, or on the one that is given; its URL."""
+    name = f"inferpool_test_{RUN}_{version}_{kind}"
+    given = None if own or version != NEWEST else os.environ.get(GIVEN)
     admin = given or server(version).url()
     ask(admin, f"CREATE DATABASE {name} TEMPLATE template0")
-    return _renamed(given, name) if given else server(version).url(name)
+    if given is None:
+        return server(version).url(name)
+    atexit.register(ask, admin, f"DROP DATABASE {name} WITH (FORCE)")
+    return _renamed(given, name)
 
 
 def _renamed(url: str, database: str) -> str:

@@ -30,7 +30,7 @@ IMPATIENT = Timeouts(connect_s=5.0, patience_s=0.1)
 @pytest.fixture
 def desk() -> SideDesk:
     """An emptied database."""
-    return emptied_desk()
+    return emptied_desk(own=True)
 
 
 @asynccontextmanager

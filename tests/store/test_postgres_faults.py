@@ -30,7 +30,7 @@ pytestmark = pytest.mark.anyio
 @pytest.fixture
 def desk() -> SideDesk:
     """An emptied database."""
-    return emptied_desk()
+    return emptied_desk(own=True)
 
 
 Act = Callable[[PostgresRig, Worker], Awaitable[object]]

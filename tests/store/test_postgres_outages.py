@@ -36,7 +36,7 @@ pytestmark = pytest.mark.anyio
 @pytest.fixture
 def desk() -> SideDesk:
     """An emptied database."""
-    return emptied_desk()
+    return emptied_desk(own=True)
 
 
 class Once:

@@ -25,7 +25,7 @@ pytestmark = pytest.mark.anyio
 @pytest.fixture
 def desk() -> SideDesk:
     """An emptied database."""
-    return emptied_desk()
+    return emptied_desk(own=True)
 
 
 BRIEF_LOCK = Timeouts(lock_s=0.05)

@@ -14,8 +14,8 @@ from pathlib import Path
 GIVEN = "INFERPOOL_TEST_DATABASE_URL"
 """The environment's variable that names a server to use instead; its user must be let create databases."""
 
-NEWEST = 18
-VERSIONS = {16: "pginstall", NEWEST: "pginstall18"}
+OLDEST, NEWEST = 16, 18
+VERSIONS = {OLDEST: "pginstall", NEWEST: "pginstall18"}
 """The wheel's versions of the server, each with its folder."""
 
 NOBODY = 65534

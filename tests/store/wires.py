@@ -1,4 +1,4 @@
-"""Wires between a store and its PostgreSQL that fail on demand, and a pooler that lends connections by the transaction."""
+"""Wires to PostgreSQL that fail on demand, beside a pooler that lends connections by the transaction."""
 
 import asyncio
 import contextlib

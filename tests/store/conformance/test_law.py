@@ -9,6 +9,7 @@ from inferpool.core.lifecycle import HELD, Act, Standing, Status, Verb, advance
 from inferpool.store.protocol import Settlement
 from tests.store.acts import DO, STANDS, Line, expected, stage, verdict
 from tests.store.builders import Rig, standing_of
+from tests.store.rigs import RIGS
 
 pytestmark = pytest.mark.anyio
 
@@ -45,6 +46,7 @@ def lawful(row: Standing, verb: Verb, line: Line, *, active: bool) -> Standing |
 
 
 @pytest.mark.parametrize(("stand", "verb", "who", "behind"), CASES)
+@pytest.mark.parametrize("rig", sorted(RIGS), indirect=True)
 async def test_the_store_does_to_a_row_what_the_law_does(
     rig: Rig, stand: str, verb: Verb, who: str, behind: int
 ) -> None:
@@ -68,6 +70,7 @@ async def test_the_store_does_to_a_row_what_the_law_does(
 
 
 @pytest.mark.parametrize(("stand", "verb"), list(itertools.product(STANDS, Verb)))
+@pytest.mark.parametrize("rig", sorted(RIGS), indirect=True)
 async def test_each_ended_attempt_has_one_history_row(rig: Rig, stand: str, verb: Verb) -> None:
     cast = await stage(rig, stand)
     before = await standing_of(rig, cast.task_id)
