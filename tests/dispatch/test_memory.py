@@ -47,7 +47,8 @@ async def test_chunks_that_are_repeated_after_the_end_are_not_counted(tmp_path: 
         said = rig.dispatch.desk.take(older, [result(frame, last_seq=1)])  # the registration is not through yet
         assert await said == []
         assert [resumed.task_id for resumed in (await registering).resume] == [frame.task_id]
-        assert await worker.say(chunk(frame, 1), result(frame, last_seq=1)) == []
+        assert [one.reason for one in await worker.say(chunk(frame, 1))] == ["stale"]
+        assert await worker.say(result(frame, last_seq=1)) == []
         assert rig.dispatch.feed.size == 0
         assert not rig.dispatch.feed.knows(TaskId(frame.task_id))
 
