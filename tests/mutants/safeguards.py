@@ -53,6 +53,11 @@ SAFEGUARDS: Final = (
         f"{_LAW}[sqlite-running-complete-wrong-0]",
     ),
     Safeguard(
+        "the bound of an engine's event",
+        (Edit("wire/sse.py", "        if size > self._limit:\n", "        if size < 0:\n"),),
+        "tests/relay/test_odd_streams.py::test_a_line_that_never_ends_is_given_up",
+    ),
+    Safeguard(
         "the epoch check of register",
         (Edit("store/sessions.py", "if wish.epoch <= session.epoch:", "if wish.epoch < 0:"),),
         "tests/store/conformance/test_register.py::test_only_a_higher_epoch_is_accepted",
