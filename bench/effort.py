@@ -27,7 +27,7 @@ class Effort(msgspec.Struct, frozen=True, kw_only=True):
     waiters: int = 10_000
     expired: int = 1_000_000
     """Rows for the sweep."""
-    sweep_calls: int = 3_000
+    sweep_calls: int = 2_000
     """Calls a round beside the sweep."""
 
 

@@ -69,7 +69,6 @@ def _figures(costs: _Costs, rates: list[float]) -> list[Figure]:
             name="the same / limit",
             unit="x",
             values=flat_out,
-            target=2,
             limit=costs.flat_out,
             limit_name=fast[1],
         ),

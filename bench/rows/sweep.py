@@ -1,5 +1,6 @@
 """The sweep: how much longer the slowest calls take while a million expired rows are being deleted."""
 
+import shutil
 from typing import Final
 
 from bench.connection import get
@@ -27,18 +28,18 @@ class NotSweeping(Exception):
 
 async def measure(fleet: Fleet, effort: Effort) -> list[Figure]:
     """Two servers with the same rows, one of which sweeps: asked in turn, the other stands still meanwhile."""
-    plans = [
-        Plan(name=name, database=fleet.folder / f"{name}.db", settings=_settings(name)) for name in ("sweeps", "rests")
+    sweeps, rests = [
+        Plan(name=name, database=fleet.folder / f"{name}.db", settings={"INFERPOOL_SWEEP_S": pause_s})
+        for name, pause_s in (("sweeps", _SOON_S), ("rests", _NEVER_S))
     ]
-    for plan in plans:
-        command = ["-m", "bench.ended", "--database", str(plan.database), "--tasks", str(effort.expired)]
-        fleet.run("ended", [*command, "--owners", "1", "--age-s", str(_MONTH_S)])
-    async with world(fleet, plans[1]) as rests, world(fleet, plans[0]) as sweeps:
-        return await _rounds(sweeps, rests, effort)
-
-
-def _settings(name: str) -> dict[str, str]:
-    return {"INFERPOOL_SWEEP_S": _SOON_S if name == "sweeps" else _NEVER_S}
+    filled = fleet.folder / "expired.db"
+    command = ["-m", "bench.ended", "--database", str(filled), "--tasks", str(effort.expired)]
+    fleet.run("ended", [*command, "--owners", "1", "--age-s", str(_MONTH_S)])
+    for plan in (sweeps, rests):
+        shutil.copyfile(filled, fleet.folder / f"{plan.name}.db")
+    filled.unlink()
+    async with world(fleet, rests) as resting, world(fleet, sweeps) as sweeping:
+        return await _rounds(sweeping, resting, effort)
 
 
 async def _rounds(sweeps: World, rests: World, effort: Effort) -> list[Figure]:
