@@ -28,8 +28,8 @@ def desk() -> SideDesk:
     return emptied_desk(own=True)
 
 
-BRIEF_LOCK = Timeouts(lock_s=0.05)
-BRIEF_STATEMENT = Timeouts(statement_s=0.1)
+BRIEF_LOCK = Timeouts(lock_s=0.1)
+BRIEF_STATEMENT = Timeouts(statement_s=1.0)
 
 
 @pytest.mark.parametrize(("timeouts", "word"), [(BRIEF_LOCK, "lock timeout"), (BRIEF_STATEMENT, "statement timeout")])
