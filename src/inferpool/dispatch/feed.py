@@ -90,7 +90,7 @@ class Watcher:
 
     async def end(self, timeout_s: float | None = None) -> Outcome | None:
         """The task's end; None when `timeout_s` passed before."""
-        loop = asyncio.get_running_loop()
+        loop = self._feed.loop
         until = None if timeout_s is None else loop.time() + timeout_s
         while (outcome := self.outcome) is None:
             left = None if until is None else until - loop.time()
@@ -101,7 +101,7 @@ class Watcher:
 
     async def _next(self, timeout_s: float | None) -> bool:
         # Once a chunk: `asyncio.wait` with its set of tasks would cost half of what a relayed chunk may.
-        loop = asyncio.get_running_loop()
+        loop = self._feed.loop
         future = loop.create_future()
         self._strand.waiting.append(future)
         timer = None if timeout_s is None else loop.call_later(timeout_s, _give_up, future)
@@ -132,6 +132,8 @@ class Feed:
 
     def __init__(self, reader: StoreReader) -> None:
         self._reader = reader
+        self.loop = asyncio.get_running_loop()
+        """Known once: asking for it costs a system call each time (until Python 3.12)."""
         self._strands: dict[TaskId, Strand] = {}
         self._memory = Memory()
         self.blocked = 0
@@ -154,7 +156,7 @@ class Feed:
 
     async def changed(self, timeout_s: float) -> None:
         """Until a caller got its answer, or `timeout_s` passed."""
-        future = asyncio.get_running_loop().create_future()
+        future = self.loop.create_future()
         self._drained.append(future)
         await asyncio.wait((future,), timeout=timeout_s)
 

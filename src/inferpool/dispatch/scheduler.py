@@ -56,7 +56,7 @@ class Scheduler:
         self._tally.claim(task.task_id, self._clock.now_us())
         held = Held(task.task_id, task.attempt, task.llm_name, session.engine_of(task.llm_name), strand)
         held.flow = (task.lane, task.owner, task.priority)
-        held.since = asyncio.get_running_loop().time()
+        held.since = self._feed.loop.time()
         session.hold(held)
         if session.channel is None or session.gone:
             self._give_back(session, held)
@@ -184,7 +184,7 @@ class Scheduler:
     def send_cancel(self, session: LiveSession, held: Held) -> None:
         """The cancel frame; without a channel it waits for the next bind."""
         if session.channel is not None:
-            held.stopping_at = asyncio.get_running_loop().time()
+            held.stopping_at = self._feed.loop.time()
             session.channel.push(cancel_frame(held.task_id, held.attempt))
 
     def give_back_unwritten(self, session: LiveSession) -> None:

@@ -154,7 +154,7 @@ class Uplink:
             batch.refuse(key, "gap", have)
         elif verdict is SeqVerdict.ACCEPT and key not in batch.refused:
             if not have:
-                tally.first_chunks.observe(asyncio.get_running_loop().time() - held.since)
+                tally.first_chunks.observe(self._shared.feed.loop.time() - held.since)
             tally.chunks += 1
             strand.add(event.data)
             batch.touched[strand] = None
@@ -255,7 +255,7 @@ class Uplink:
             self._shared.feed.end(end.spoken.task_id, outcome)
         if isinstance(end, Completion) and held is not None and held.flow is not None:
             self._shared.backlog.spent(*held.flow, end.usage)
-            ran_s = asyncio.get_running_loop().time() - held.since
+            ran_s = self._shared.feed.loop.time() - held.since
             self._shared.pace.ran(held.flow[0], ran_s)
             self._shared.tally.runs.observe(ran_s)
 
