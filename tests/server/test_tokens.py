@@ -162,10 +162,9 @@ async def test_a_limited_caller_sees_calls_nothing_else(town: Town) -> None:
 
 async def test_llms_outside_the_limits_leave_no_hole_in_the_pages(town: Town) -> None:
     headers = await limited(town, Role.CALLER, Limits(frozenset({"n"})))
-    first = await town.rig.call("GET", "/api/v1/llms?limit=1", {**HOST, **headers})
-    assert (lines(first), first.json["next_cursor"]) == ([], "m")
-    second = await town.rig.call("GET", "/api/v1/llms?limit=1&cursor=m", {**HOST, **headers})
-    assert [one["name"] for one in lines(second)] == ["n"]
+    page = await town.rig.call("GET", "/api/v1/llms?limit=1", {**HOST, **headers})
+    assert [one["name"] for one in lines(page)] == ["n"]
+    assert page.json["next_cursor"] is None
 
 
 async def test_a_limited_caller_may_not_run_again_what_lies_outside(town: Town) -> None:
