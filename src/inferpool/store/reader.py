@@ -13,7 +13,7 @@ from inferpool.core.llm import Llm
 from inferpool.core.session import Session
 from inferpool.core.task import Attempt, PendingTask, StoredTask, TaskFilter, TaskRow
 from inferpool.store.access_protocol import AuditFilter
-from inferpool.store.connection import Connection, Row
+from inferpool.store.connection import Connection, Row, RowRefused
 from inferpool.store.migrate import check_release
 from inferpool.store.rows import (
     ANY_TOKEN,
@@ -58,10 +58,12 @@ class Desk:
         self._runner = runner
 
     async def read(self, statement: Statement[T], rows: Sequence[Row]) -> list[T]:
-        """Run the statement for each row of parameters."""
+        """Run the statement for each row of parameters. What the database could never hold is found in no row of it."""
         self.busy += 1
         try:
             return await self._runner.run(partial(self._connection.read, statement, rows))
+        except RowRefused:
+            return []
         finally:
             self.busy -= 1
 

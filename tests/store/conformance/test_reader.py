@@ -9,6 +9,7 @@ from inferpool.core.clock import MINUTE, SECOND
 from inferpool.core.ids import TaskId
 from inferpool.core.lifecycle import Status
 from inferpool.core.task import PendingTask, TaskFilter
+from inferpool.store.access_protocol import AuditFilter
 from tests.store.builders import (
     Rig,
     Worker,
@@ -235,3 +236,20 @@ async def test_the_history_is_read_in_the_order_of_the_attempts(rig: Rig) -> Non
         await rig.store.give_back(worker.says(task_id, attempt))
         await worker.claim()
     assert [line.attempt for line in await rig.reader.attempts(task_id)] == list(range(1, 12))
+
+
+@pytest.mark.parametrize(
+    "which",
+    [
+        TaskFilter(pool="a\0"),
+        TaskFilter(llm="\0"),
+        TaskFilter(agent="\0"),
+        TaskFilter(owner="\0"),
+        TaskFilter(to_us=2**70),
+    ],
+)
+async def test_what_a_database_could_never_hold_is_found_in_no_row(rig: Rig, which: TaskFilter) -> None:
+    await enqueue(rig, 1)
+    assert await found(rig, which) == []
+    assert await rig.reader.llm("\0") is None
+    assert await rig.reader.audit(AuditFilter(subject="\0"), None, 10) == []
