@@ -29,6 +29,19 @@ GUARDED = f"CREATE ROLE guarded LOGIN PASSWORD '{PASSWORD}'"
 PLAIN = ("listen_addresses=", "max_connections=60", "shared_buffers=64MB", "autovacuum_naptime=5s")
 
 
+_RUNNING: "list[Throwaway]" = []
+
+
+def throw_all_away() -> None:
+    """Stop every server that this process started. Not left to the process's end alone: a worker of pytest that takes long
+    over its end is killed, before coverage has written what it saw."""
+    for one in _RUNNING:
+        one.throw_away()
+
+
+atexit.register(throw_all_away)
+
+
 class Throwaway:
     """A server in a folder of its own, listening on a socket there."""
 
@@ -40,7 +53,7 @@ class Throwaway:
         self._settings = (*PLAIN, *settings, f"unix_socket_directories={self.folder}")
         if self._owner is not None:
             os.chown(self.folder, NOBODY, NOBODY)
-        atexit.register(self.throw_away)
+        _RUNNING.append(self)
         self._call(
             "initdb", self._data, "--username=postgres", "--auth=trust", "--encoding=UTF8", "--no-locale", "--no-sync"
         )
@@ -69,7 +82,8 @@ class Throwaway:
         if (self.folder / "data" / "postmaster.pid").exists():
             self.stop("immediate")
         shutil.rmtree(self.folder, ignore_errors=True)
-        atexit.unregister(self.throw_away)
+        if self in _RUNNING:
+            _RUNNING.remove(self)
 
     def _call(self, program: str, *arguments: str) -> None:
         command = [str(self._programs / program), *arguments]

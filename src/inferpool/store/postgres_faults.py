@@ -29,8 +29,24 @@ _AGAIN: Final = ("40", "55P03")
 _BROKEN: Final = ("08", "57P01", "57P02", "57P03", "57P05", "25P03", "0A000")
 """A broken connection, a server that goes or comes, a transaction that stood still for too long, a plan that a migration made
 worthless."""
-_UNABLE: Final = ("25006", "3D", "28", "42703", "42883", "42P01", "53", "57014", "57P04", "58", "F0", "XX")
-"""A standby, a missing right or table, a full disk, a statement that took too long, a damaged file."""
+_UNABLE: Final = (
+    "25006",
+    "3D",
+    "28",
+    "42703",
+    "42883",
+    "42P01",
+    "42P07",
+    "42710",
+    "42723",
+    "53",
+    "57014",
+    "57P04",
+    "58",
+    "F0",
+    "XX",
+)
+"""A standby, a missing table, one of somebody else's by the same name, a full disk, a statement that took too long, a damaged file."""
 _FULL: Final = "53100"
 _FORBIDDEN: Final = "42501"
 _GRANT: Final = (

@@ -23,4 +23,4 @@ ORDER BY number
 
 -- name: record_migration
 INSERT INTO migrations (number, name, oldest_release, applied_at)
-VALUES ($1, $2, $3, now_us())
+VALUES ($1, $2, $3, (extract(epoch FROM statement_timestamp()) * 1000000)::bigint)
