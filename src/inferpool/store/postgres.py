@@ -19,12 +19,20 @@ from inferpool.store.reader import Desk, SqlReader
 from inferpool.store.rows import APPLIED_MIGRATIONS
 from inferpool.store.runners import LoopRunner, Runner
 from inferpool.store.sql import SqlStore
+from inferpool.store.statements import Statement
 from inferpool.store.transaction import TRIES
 from inferpool.store.writer import Writer
 
 _DIALECT: Final = "postgres"
 _MIGRATION_S: Final = 3600.0
 """How long a migration may take, or wait for that of another server."""
+
+
+class _There(msgspec.Struct, frozen=True):
+    there: bool
+
+
+_IS_STORE: Final = Statement("is_store", _There)
 
 
 class PostgresOptions(msgspec.Struct, frozen=True, kw_only=True):
@@ -102,9 +110,7 @@ async def open_postgres(url: str, *, writer_id: str, options: PostgresOptions | 
     looking = _readers(url, chosen)
     try:
         await _check_pooler(link, looking[0])
-        migrated = await _is_migrated(PostgresConnection(looking[0]), chosen.release)
-        if not migrated:
-            await _migrate(url, chosen)
+        await _migrate(looking[0], chosen)
     except BaseException:
         for one in (link, *looking):
             one.drop()
@@ -133,10 +139,12 @@ def _readers(url: str, options: PostgresOptions) -> list[Link]:
     return [Link(Address(url, options.timeouts, reads_only=True)) for _ in range(options.readers)]
 
 
-async def _migrate(url: str, options: PostgresOptions) -> None:
-    """Bring the schema up, on a connection of its own: the others have prepared nothing that it could change."""
+async def _migrate(looking: Link, options: PostgresOptions) -> None:
+    """Bring the schema up where something is missing, on a connection of its own: that has prepared nothing yet."""
+    if await _is_migrated(PostgresConnection(looking), options.release):
+        return None
     patient = msgspec.structs.replace(options.timeouts, statement_s=_MIGRATION_S, lock_s=_MIGRATION_S)
-    link = Link(Address(url, patient))
+    link = Link(Address(looking.address.url, patient))
     why: TransactionLost | None = None
     try:
         for _ in range(TRIES):
@@ -151,10 +159,10 @@ async def _migrate(url: str, options: PostgresOptions) -> None:
 
 async def _is_migrated(connection: PostgresConnection, release: str) -> bool:
     """Whether there is nothing to do. Raises `StoreUnavailable` when the schema was made for newer releases."""
-    try:
-        applied = await connection.read(APPLIED_MIGRATIONS, [()])
-    except StoreUnavailable:
+    [store] = await connection.read(_IS_STORE, [()])
+    if not store.there:
         return False
+    applied = await connection.read(APPLIED_MIGRATIONS, [()])
     check_release([one.oldest_release for one in applied], release)
     return {one.number for one in applied} >= {step.number for step in load_migrations(_DIALECT)}
 

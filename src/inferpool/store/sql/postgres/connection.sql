@@ -25,6 +25,10 @@ SELECT
 -- Another connection's mark is seen through a pooler that lends connections by the transaction.
 SELECT coalesce(current_setting('inferpool.mark', true), '')
 
+-- name: is_store
+-- Whether it was ever migrated.
+SELECT to_regclass('migrations') IS NOT NULL
+
 -- name: begin
 BEGIN
 
