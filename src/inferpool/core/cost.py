@@ -47,7 +47,7 @@ class CostMeter:
         mean = self._lanes.pop(lane, None) or _Mean(_LANE_MEMORY)
         self._lanes[lane] = mean
         mean.observe(tokens)
-        if max(len(self._flows), len(self._lanes)) > self._capacity:
+        if len(self._flows) > self._capacity:  # a lane too many is a flow too many as well
             self._forget_oldest()
 
     def cost(self, lane: str, owner: str, priority: PriorityClass) -> float:
@@ -60,7 +60,6 @@ class CostMeter:
 
     def _forget_oldest(self) -> None:
         # Each observation re-inserts its keys, so a dict's first key is the one seen longest ago.
-        if len(self._flows) > self._capacity:
-            del self._flows[next(iter(self._flows))]
+        del self._flows[next(iter(self._flows))]
         if len(self._lanes) > self._capacity:
             del self._lanes[next(iter(self._lanes))]
