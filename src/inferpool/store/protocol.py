@@ -35,6 +35,7 @@ from inferpool.core.task import (
 )
 from inferpool.core.turns import Turns
 from inferpool.store.access_protocol import AccessReader, AccessStore
+from inferpool.store.servers_protocol import ServersReader, ServersStore
 
 
 class Verdict(StrEnum):
@@ -211,7 +212,7 @@ class SessionStore(Protocol):
         ...
 
     async def bind(self, session_id: SessionId, epoch: int, server_id: ServerId) -> list[HeldTask]:
-        """Move the session to this server. Raises `SessionReplaced`, `SessionInactive`."""
+        """Move the session to this server: once an epoch, at whichever server. Raises `SessionReplaced`, `SessionInactive`."""
         ...
 
     async def leave(self, session_id: SessionId, epoch: int | None) -> None:
@@ -275,7 +276,7 @@ class Upkeep(Protocol):
         ...
 
 
-class Store(TaskStore, SessionStore, Upkeep, AccessStore, Protocol):
+class Store(TaskStore, SessionStore, Upkeep, AccessStore, ServersStore, Protocol):
     """Every change of a row."""
 
     @property
@@ -294,11 +295,13 @@ class SessionLoss(msgspec.Struct, frozen=True, kw_only=True):
     """Its last heartbeat must be at least this old (0: whatever its age)."""
     counts: bool
     """Whether the reverts cost a try: no after a leave, a server's restart."""
+    orphaned: bool = False
+    """Only while its server is dead: an age of that server's heartbeat, rechecked with the rest."""
     unwritten: list[HeldAttempt]
     """Attempts whose frames were never handed over: they cost no try."""
 
 
-class StoreReader(AccessReader, Protocol):
+class StoreReader(AccessReader, ServersReader, Protocol):
     """Looks at rows; never waits for a writer."""
 
     async def task(self, task_id: TaskId) -> StoredTask | None: ...
