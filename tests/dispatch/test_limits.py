@@ -12,6 +12,7 @@ from inferpool.core.task import QueueMode
 from inferpool.dispatch.catalog import Catalog
 from inferpool.wire.sessions import RegisterRequest, WorkerInfo
 from tests.dispatch.rig import SECRET, Rig, ScriptedWorker, call, offer, opened_dispatch
+from tests.store.builders import kept_llm
 
 pytestmark = pytest.mark.anyio
 NAMED = Limits(frozenset({"small@a"}))
@@ -91,7 +92,7 @@ async def test_a_worker_publishes_within_the_limits_of_its_token_alone(tmp_path:
         assert refused.value.param == "llms[1].name"
         assert await rig.dispatch.reader.sessions(None, 10) == []
         await publish(rig, POOLED, offer("small@a"))
-        assert await rig.dispatch.reader.llm("small@a") is not None
+        assert await kept_llm(rig.dispatch.reader, "small@a") is not None
 
 
 async def test_a_session_hears_nobody_but_its_own_subject(tmp_path: Path) -> None:

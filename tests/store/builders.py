@@ -10,6 +10,7 @@ from inferpool.core.clock import HOUR, Micros
 from inferpool.core.errors import Code
 from inferpool.core.ids import BatchId, ServerId, SessionId, TaskId
 from inferpool.core.lifecycle import Standing, Status
+from inferpool.core.llm import Llm
 from inferpool.core.session import HeldAttempt, LlmOffer, Registration
 from inferpool.core.task import (
     Answer,
@@ -281,6 +282,11 @@ async def row_of(rig: Rig, task_id: TaskId) -> TaskRow:
     row = await rig.reader.row(task_id)
     assert row is not None
     return row
+
+
+async def kept_llm(reader: StoreReader, name: str) -> Llm | None:
+    """The llm as it is stored."""
+    return next((llm for llm in await reader.llms(None, 1000) if llm.name == name), None)
 
 
 async def claimed(rig: Rig, worker: Worker, *, max_tries: int = 3, mode: QueueMode = QueueMode.WAIT) -> TaskId:

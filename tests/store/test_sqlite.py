@@ -11,10 +11,10 @@ import pytest
 
 from inferpool.core.clock import HOUR
 from inferpool.core.errors import StoreUnavailable
-from inferpool.core.task import TaskFilter
-from inferpool.store.migrate import load_migrations, migrate
+from inferpool.store.migrate import check_store, load_migrations, migrate
+from inferpool.store.opening import looking_into
 from inferpool.store.runners import InlineRunner, ThreadRunner
-from inferpool.store.sqlite import SqliteOptions, open_sqlite, open_sqlite_reader
+from inferpool.store.sqlite import SqliteOptions, open_sqlite
 from inferpool.store.sqlite_connection import connect
 from tests.store.builders import SERVER, new_task
 from tests.store.stores import SettableClock, opened_sqlite
@@ -25,6 +25,12 @@ pytestmark = pytest.mark.anyio
 def pragma(path: Path, name: str) -> object:
     with closing(sqlite3.connect(path)) as connection:
         return connection.execute(f"PRAGMA {name}").fetchone()[0]
+
+
+async def look(path: Path, release: str = "9.0.0") -> None:
+    """Look whether it is a store for this release, changing nothing."""
+    with looking_into(path, SettableClock()) as connection:
+        await check_store(connection, release)
 
 
 async def test_a_second_server_is_told_that_the_file_is_in_use(tmp_path: Path) -> None:
@@ -72,7 +78,7 @@ async def test_a_file_that_is_no_database_is_said(tmp_path: Path) -> None:
         async with opened_sqlite(tmp_path / "store.db"):
             pass
     with pytest.raises(StoreUnavailable, match="damaged"):
-        await open_sqlite_reader(tmp_path / "store.db", clock=SettableClock(), readers=[InlineRunner()])
+        await look(tmp_path / "store.db")
 
 
 async def test_a_newer_schema_is_refused_and_the_lock_given_back(tmp_path: Path) -> None:
@@ -104,27 +110,15 @@ async def test_a_reader_changes_nothing(tmp_path: Path) -> None:
             await pair._readers._connections[0].write("forget_servers", [()])
 
 
-async def test_a_store_is_read_beside_a_running_server(tmp_path: Path) -> None:
-    path = tmp_path / "store.db"
-    async with opened_sqlite(path) as pair:
-        await pair.store.enqueue(task := new_task(), None)
-        looking = await open_sqlite_reader(path, clock=SettableClock(), readers=[InlineRunner()])
-        assert [row.id for row in await looking.reader.tasks(TaskFilter(), None, 10)] == [task.id]
-        await looking.close()
-
-
-async def test_a_store_is_read_without_a_server(tmp_path: Path) -> None:
-    path = tmp_path / "store.db"
-    async with opened_sqlite(path) as pair:
-        await pair.store.enqueue(task := new_task(), None)
-    looking = await open_sqlite_reader(path, clock=SettableClock(), readers=[InlineRunner()])
-    assert [row.id for row in await looking.reader.tasks(TaskFilter(), None, 10)] == [task.id]
-    await looking.close()
+async def test_a_store_is_read_beside_a_running_server_as_without_one(tmp_path: Path) -> None:
+    async with opened_sqlite(tmp_path / "store.db"):
+        await look(tmp_path / "store.db")
+    await look(tmp_path / "store.db")
 
 
 async def test_a_store_that_is_not_there_is_not_made_by_reading(tmp_path: Path) -> None:
     with pytest.raises(StoreUnavailable):
-        await open_sqlite_reader(tmp_path / "store.db", clock=SettableClock(), readers=[InlineRunner()])
+        await look(tmp_path / "store.db")
     assert list(tmp_path.iterdir()) == []
 
 
@@ -132,16 +126,14 @@ async def test_a_file_that_is_no_store_is_said(tmp_path: Path) -> None:
     with closing(sqlite3.connect(tmp_path / "other.db")) as other:
         other.execute("CREATE TABLE notes (text TEXT)")
     with pytest.raises(StoreUnavailable, match="no such table"):
-        await open_sqlite_reader(tmp_path / "other.db", clock=SettableClock(), readers=[InlineRunner()])
+        await look(tmp_path / "other.db")
 
 
 async def test_a_reader_for_an_older_release_is_refused(tmp_path: Path) -> None:
     async with opened_sqlite(tmp_path / "store.db"):
         pass
     with pytest.raises(StoreUnavailable, match="upgrade"):
-        await open_sqlite_reader(
-            tmp_path / "store.db", clock=SettableClock(), readers=[InlineRunner()], release="0.0.1"
-        )
+        await look(tmp_path / "store.db", "0.0.1")
 
 
 async def test_reads_go_to_the_connection_with_the_least_to_do(tmp_path: Path) -> None:

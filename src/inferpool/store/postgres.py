@@ -118,18 +118,6 @@ async def open_postgres(url: str, *, writer_id: str, options: PostgresOptions | 
     return PostgresPair(link, writer_id, PostgresReaders(looking), chosen.dead_after)
 
 
-async def open_postgres_reader(url: str, *, options: PostgresOptions | None = None) -> PostgresReaders:
-    """Open the database only to look. Raises `StoreUnavailable` when it is no store, or a newer release has claimed it."""
-    chosen = options or PostgresOptions()
-    looking = PostgresReaders(_readers(url, chosen))
-    try:
-        await looking.reader.check(chosen.release)
-    except BaseException:
-        looking.let_go()
-        raise
-    return looking
-
-
 def connect_postgres_reader(url: str, timeouts: Timeouts | None = None) -> PostgresConnection:
     """A connection that only looks, made when it is first used."""
     return PostgresConnection(Link(Address(url, timeouts or Timeouts(), reads_only=True)))

@@ -14,10 +14,8 @@ from inferpool.core.session import Session
 from inferpool.core.task import Attempt, PendingTask, StoredTask, TaskFilter, TaskRow
 from inferpool.store.access_protocol import AuditFilter
 from inferpool.store.connection import Connection, Row, RowRefused
-from inferpool.store.migrate import check_release
 from inferpool.store.rows import (
     ANY_TOKEN,
-    APPLIED_MIGRATIONS,
     ATTEMPTS,
     AUDIT,
     CHUNKS,
@@ -25,7 +23,6 @@ from inferpool.store.rows import (
     LAPSED_TOKENS,
     LLMS,
     OLDEST,
-    ONE_LLM,
     ONE_SESSION,
     ONE_TOKEN,
     PENDING,
@@ -153,10 +150,6 @@ class SqlReader(_AccessReads):
         """By name."""
         return await self._read(LLMS, (after or "", limit))
 
-    async def llm(self, name: str) -> Llm | None:
-        """One by its name."""
-        return _first(await self._read(ONE_LLM, (name,)))
-
     async def sessions(self, before: SessionId | None, limit: int, subject: str | None = None) -> list[Session]:
         """Newest first; those of one subject, if it is given."""
         return await self._read(SESSIONS, (before or _BEYOND, subject, limit))
@@ -187,11 +180,6 @@ class SqlReader(_AccessReads):
         """Those of the lanes that hold a ready task."""
         found = await self._desk().read(WAITING_LANE, [(lane,) for lane in lanes])
         return [one.lane for one in found]
-
-    async def check(self, release: str) -> None:
-        """Raises `StoreUnavailable` when this is no store, or one for newer releases."""
-        applied = await self._read(APPLIED_MIGRATIONS, ())
-        check_release([one.oldest_release for one in applied], release)
 
 
 def _busy(desk: Desk) -> int:

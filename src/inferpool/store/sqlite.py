@@ -129,22 +129,6 @@ async def open_sqlite(
     return SqlitePair((connection, runner), Writer(connection, runner), looking, lock, chosen)
 
 
-async def open_sqlite_reader(
-    path: Path, *, clock: Clock, readers: Sequence[Runner], release: str | None = None
-) -> SqliteReaders:
-    """Open the file only to look, beside a running server or without one.
-
-    Raises `StoreUnavailable` when there is no such store, or a newer release has claimed it.
-    """
-    looking = SqliteReaders(path, clock, readers)
-    try:
-        await looking.reader.check(release or version("inferpool"))
-    except StoreUnavailable:
-        looking.let_go()
-        raise
-    return looking
-
-
 def _lock(path: Path) -> FileLock:
     """Take the lock; then make the file, for nobody else to read, unless it is there."""
     try:

@@ -126,7 +126,6 @@ async def test_what_is_not_there_is_none(rig: Rig) -> None:
     worker = Worker(rig)
     assert await rig.reader.session(worker.id) is None
     assert await rig.reader.secret_hash(worker.id) is None
-    assert await rig.reader.llm("nobody") is None
 
 
 async def test_a_position_counts_who_stands_before_it(rig: Rig) -> None:
@@ -251,5 +250,5 @@ async def test_the_history_is_read_in_the_order_of_the_attempts(rig: Rig) -> Non
 async def test_what_a_database_could_never_hold_is_found_in_no_row(rig: Rig, which: TaskFilter) -> None:
     await enqueue(rig, 1)
     assert await found(rig, which) == []
-    assert await rig.reader.llm("\0") is None
+    assert await rig.reader.row(TaskId("\0")) is None
     assert await rig.reader.audit(AuditFilter(subject="\0"), None, 10) == []

@@ -9,7 +9,7 @@ from inferpool.core.clock import MINUTE
 from inferpool.core.errors import Forbidden, NameInUse, SessionReplaced
 from inferpool.core.llm import Kind, LlmStatus
 from inferpool.store.protocol import Registered
-from tests.store.builders import SECOND_SERVER, SERVER, Rig, Worker, enqueue, offer, registered
+from tests.store.builders import SECOND_SERVER, SERVER, Rig, Worker, enqueue, kept_llm, offer, registered
 
 pytestmark = pytest.mark.anyio
 
@@ -32,7 +32,7 @@ async def test_a_new_session_is_active_with_its_llms(rig: Rig) -> None:
 async def test_an_llm_is_kept_as_it_was_published(rig: Rig) -> None:
     worker = Worker(rig)
     await worker.register(llms=[offer("q@a", endpoints=["embeddings"], tier="large", type="embedding", slots=7)])
-    llm = await rig.reader.llm("q@a")
+    llm = await kept_llm(rig.reader, "q@a")
     assert llm is not None
     assert (llm.session_id, llm.kind, llm.model, llm.type) == (worker.id, Kind.VIRTUAL, "qwen2.5", "embedding")
     assert (llm.tier, llm.pool_name, llm.engine, llm.slots) == ("large", "qwen", "http://127.0.0.1:8000", 7)
@@ -41,12 +41,12 @@ async def test_an_llm_is_kept_as_it_was_published(rig: Rig) -> None:
 
 async def test_a_reconnect_comes_back_to_the_same_rows(rig: Rig) -> None:
     worker = await registered(rig)
-    before = await rig.reader.llm(worker.llm)
+    before = await kept_llm(rig.reader, worker.llm)
     first = await rig.reader.session(worker.id)
     rig.later(MINUTE)
     worker.server_id = SECOND_SERVER
     await worker.register(llms=[offer(worker.llm, slots=9, pool_name=None, status=LlmStatus.HIBERNATING)])
-    after = await rig.reader.llm(worker.llm)
+    after = await kept_llm(rig.reader, worker.llm)
     second = await rig.reader.session(worker.id)
     assert before is not None
     assert after is not None
@@ -108,10 +108,10 @@ async def test_a_name_of_another_active_session_is_in_use(rig: Rig) -> None:
     owner, other = await registered(rig), Worker(rig, "b")
     with pytest.raises(NameInUse, match=owner.llm):
         await other.register(llms=[offer("new@b"), offer(owner.llm)])
-    llm = await rig.reader.llm(owner.llm)
+    llm = await kept_llm(rig.reader, owner.llm)
     assert llm is not None
     assert llm.session_id == owner.id
-    assert await rig.reader.llm("new@b") is None
+    assert await kept_llm(rig.reader, "new@b") is None
     assert await rig.reader.session(other.id) is None
 
 
@@ -120,7 +120,7 @@ async def test_a_refused_registration_changes_nothing_of_its_session(rig: Rig) -
     before = await rig.reader.session(other.id)
     with pytest.raises(NameInUse):
         await other.register(llms=[offer(other.llm, slots=99), offer(owner.llm)])
-    llm = await rig.reader.llm(other.llm)
+    llm = await kept_llm(rig.reader, other.llm)
     assert llm is not None
     assert llm.slots == 4
     assert await rig.reader.session(other.id) == before
@@ -130,7 +130,7 @@ async def test_a_name_of_an_inactive_session_is_taken_over(rig: Rig) -> None:
     owner, other = await registered(rig), Worker(rig, "b")
     await owner.lose()
     await other.register(llms=[offer(owner.llm)])
-    llm = await rig.reader.llm(owner.llm)
+    llm = await kept_llm(rig.reader, owner.llm)
     assert llm is not None
     assert (llm.session_id, llm.status) == (other.id, LlmStatus.ACTIVE)
 
@@ -141,7 +141,7 @@ async def test_a_name_of_another_subject_is_not_taken_over(rig: Rig) -> None:
     registration = msgspec.structs.replace(other.registration(llms=[offer(owner.llm)]), subject="mallory")
     with pytest.raises(NameInUse):
         await rig.store.register(registration)
-    llm = await rig.reader.llm(owner.llm)
+    llm = await kept_llm(rig.reader, owner.llm)
     assert llm is not None
     assert llm.session_id == owner.id
 
@@ -178,7 +178,7 @@ async def test_registering_revives_an_inactive_session(rig: Rig) -> None:
     await worker.lose()
     await worker.register()
     session = await rig.reader.session(worker.id)
-    llm = await rig.reader.llm(worker.llm)
+    llm = await kept_llm(rig.reader, worker.llm)
     assert session is not None
     assert llm is not None
     assert (session.active, session.inactive_at, llm.status) == (True, None, LlmStatus.ACTIVE)
@@ -201,7 +201,7 @@ async def test_an_llm_that_is_no_longer_published_stays_known_but_inactive(rig: 
     worker = Worker(rig)
     await worker.register(llms=[offer("x@a"), offer("y@a")])
     answer = await worker.register(llms=[offer("x@a")])
-    gone = await rig.reader.llm("y@a")
+    gone = await kept_llm(rig.reader, "y@a")
     assert gone is not None
     assert gone.status is LlmStatus.INACTIVE
     assert [llm.name for llm in answer.llms] == ["x@a"]
@@ -214,6 +214,6 @@ async def test_a_name_of_a_public_llm_is_in_use(rig: Rig) -> None:
     )
     with pytest.raises(NameInUse, match="gpt"):
         await Worker(rig).register(llms=[offer("gpt")])
-    llm = await rig.reader.llm("gpt")
+    llm = await kept_llm(rig.reader, "gpt")
     assert llm is not None
     assert (llm.kind, llm.session_id) == (Kind.PUBLIC, None)

@@ -4,7 +4,7 @@ import pytest
 
 from inferpool.core.clock import DAY, HOUR, MINUTE, SECOND
 from inferpool.core.lifecycle import Status
-from tests.store.builders import SERVER, Rig, complete, ended, enqueue, registered, row_of, running
+from tests.store.builders import SERVER, Rig, complete, ended, enqueue, kept_llm, registered, row_of, running
 
 pytestmark = pytest.mark.anyio
 
@@ -18,9 +18,9 @@ async def test_a_session_is_forgotten_when_it_was_inactive_for_long(rig: Rig) ->
     await rig.store.beat(SERVER, [kept.id])
     assert await rig.store.forget_sessions(4 * HOUR, 10) == 1
     assert await rig.reader.session(gone.id) is None
-    assert await rig.reader.llm(gone.llm) is None
+    assert await kept_llm(rig.reader, gone.llm) is None
     assert await rig.reader.session(kept.id) is not None
-    assert await rig.reader.llm(kept.llm) is not None
+    assert await kept_llm(rig.reader, kept.llm) is not None
     row = await row_of(rig, task_id)
     assert (row.status, row.lost_by) == (Status.PENDING, None)
     assert await rig.store.forget_sessions(4 * HOUR, 10) == 0

@@ -16,6 +16,7 @@ from tests.store.builders import (
     Worker,
     claimed,
     enqueue,
+    kept_llm,
     new_id,
     registered,
     row_of,
@@ -32,7 +33,7 @@ async def session_of(rig: Rig, worker: Worker) -> Session:
 
 
 async def llm_of(rig: Rig, worker: Worker) -> Llm:
-    llm = await rig.reader.llm(worker.llm)
+    llm = await kept_llm(rig.reader, worker.llm)
     assert llm is not None
     return llm
 

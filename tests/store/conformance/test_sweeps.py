@@ -14,6 +14,7 @@ from tests.store.builders import (
     Worker,
     claimed,
     enqueue,
+    kept_llm,
     new_task,
     offer,
     registered,
@@ -219,7 +220,7 @@ async def test_a_silent_session_is_lost(rig: Rig) -> None:
     row = await row_of(rig, task_id)
     assert (row.tries, row.lost_by) == (1, silent.id)
     assert (await active(rig, silent.id), await active(rig, heard.id)) == (False, True)
-    llm = await rig.reader.llm(silent.llm)
+    llm = await kept_llm(rig.reader, silent.llm)
     assert llm is not None
     assert llm.status is LlmStatus.INACTIVE
     assert await rig.store.deactivate_silent(MINUTE, 10) == []

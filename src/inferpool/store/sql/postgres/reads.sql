@@ -88,12 +88,6 @@ WHERE name > $1
 ORDER BY name
 LIMIT $2
 
--- name: llm
-SELECT
-    name, session_id, kind, model, type, tier, pool_name, engine, slots, status, endpoints, extra, created_at, updated_at
-FROM llms
-WHERE name = $1
-
 -- name: sessions
 SELECT
     id, epoch, active, leaving, server_id, subject, worker_name, worker_version, labels, created_at, registered_at,

@@ -76,12 +76,6 @@ WHERE name > ?
 ORDER BY name
 LIMIT ?
 
--- name: llm
-SELECT
-    name, session_id, kind, model, type, tier, pool_name, engine, slots, status, endpoints, extra, created_at, updated_at
-FROM llms
-WHERE name = ?
-
 -- name: sessions
 SELECT
     id, epoch, active, leaving, server_id, subject, worker_name, worker_version, labels, created_at, registered_at,
