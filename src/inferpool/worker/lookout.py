@@ -27,6 +27,10 @@ class Lookout:
         self._log = log
         self._view: EngineView | None = None
         self._said = ""
+        self._one = asyncio.Lock()
+        self._begun = 0
+        self._done = 0
+        """The number of the last look that came to its end."""
         self.engine = engine
         last = state.last_sight(engine.root)
         self.models = list(options.models) or (last.models if last else [])
@@ -49,7 +53,20 @@ class Lookout:
             await self.look()
 
     async def look(self) -> None:
-        """Ask the engine once; note what it serves, or that it is away."""
+        """Know what the engine serves, or that it is away, from a look that was begun after this call.
+
+        However many call at once, they share one look; one that is under way and finds the engine away serves too. So a
+        burst of failed attempts asks an engine in trouble no more than twice.
+        """
+        begun, under_way = self._begun, self._one.locked()
+        async with self._one:
+            if self._done > begun or (under_way and self._done == begun and self._view is None):
+                return
+            self._begun += 1
+            await self._ask()
+            self._done = self._begun
+
+    async def _ask(self) -> None:
         try:
             view = await self.engine.look(self._options.probe_timeout_s)
         except TransportError as error:
