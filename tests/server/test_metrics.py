@@ -6,7 +6,10 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families as parse
 
 from inferpool.core.clock import SECOND
-from inferpool.dispatch.gauges import OTHERS, POOLS_MOST, TIERS
+from inferpool.dispatch.backlog import Backlog
+from inferpool.dispatch.catalog import Catalog
+from inferpool.dispatch.gauges import OTHERS, POOLS_MOST, TIERS, PoolGauge, pool_gauges
+from inferpool.server import metrics
 from inferpool.server.metrics import NAMES
 from tests.server.rig import HOST, Rig, chat_body
 from tests.server.scripted_worker import bound_worker, chunks, failure, result, started
@@ -27,6 +30,17 @@ async def numbers(rig: Rig) -> dict[str, float]:
 def _spelled(name: str, labels: dict[str, str]) -> str:
     told = ",".join(f'{label}="{value}"' for label, value in sorted(labels.items()))
     return f"{name}{{{told}}}" if told else name
+
+
+class Looks:
+    """Looks at the pools, counts how often."""
+
+    def __init__(self) -> None:
+        self.count = 0
+
+    def __call__(self, backlog: Backlog, catalog: Catalog) -> dict[str, PoolGauge]:
+        self.count += 1
+        return pool_gauges(backlog, catalog)
 
 
 async def test_every_metric_is_told_from_the_first_second_on(rig: Rig) -> None:
@@ -67,6 +81,14 @@ async def test_what_waits_is_told_by_pool(rig: Rig) -> None:
     assert told[f'inferpool_pool_tasks_pending{{pool="{TIERS}"}}'] == 1
     assert (told['inferpool_pool_slots{pool="a"}'], told["inferpool_tasks_pending"]) == (1, 3)
     assert told["inferpool_tasks_pending_bytes"] > 0
+
+
+async def test_one_answer_looks_at_the_pools_once(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    await bound_worker(rig, "a@box", pool_name="a", slots=1)
+    looks = Looks()
+    monkeypatch.setattr(metrics, "pool_gauges", looks)
+    assert (await numbers(rig))['inferpool_pool_slots{pool="a"}'] == 1
+    assert looks.count == 1
 
 
 async def test_many_pools_are_told_in_sum(rig: Rig) -> None:

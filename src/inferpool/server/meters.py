@@ -10,7 +10,7 @@ from typing import Final, TypeAlias
 import msgspec
 
 from inferpool.core.histogram import Histogram
-from inferpool.dispatch.gauges import engines, pool_gauges
+from inferpool.dispatch.gauges import PoolGauge, engines
 from inferpool.dispatch.service import Dispatch
 
 Labels: TypeAlias = tuple[str, ...]
@@ -27,6 +27,14 @@ class Meter(msgspec.Struct, frozen=True):
     total: bool = False
 
 
+class PoolMeter(msgspec.Struct, frozen=True):
+    """A number of each pool."""
+
+    name: str
+    help: str
+    read: Callable[[PoolGauge], float]
+
+
 class Spread(msgspec.Struct, frozen=True):
     """A histogram."""
 
@@ -41,14 +49,6 @@ def _one(number: float) -> Numbers:
 
 def _each(counts: Mapping[str, int]) -> Numbers:
     return {(label,): count for label, count in counts.items()}
-
-
-def _pool_pending(dispatch: Dispatch) -> Numbers:
-    return {(name,): one.pending for name, one in pool_gauges(dispatch.backlog, dispatch.catalog).items()}
-
-
-def _pool_slots(dispatch: Dispatch) -> Numbers:
-    return {(name,): one.slots for name, one in pool_gauges(dispatch.backlog, dispatch.catalog).items()}
 
 
 METERS: Final = (
@@ -122,18 +122,6 @@ METERS: Final = (
         lambda dispatch: _one(dispatch.backlog.size),
     ),
     Meter(
-        "inferpool_pool_tasks_pending",
-        "Tasks that wait for a pool, or for an llm of it.",
-        _pool_pending,
-        ("pool",),
-    ),
-    Meter(
-        "inferpool_pool_slots",
-        "Live slots of a pool, busy ones too.",
-        _pool_slots,
-        ("pool",),
-    ),
-    Meter(
         "inferpool_sessions",
         "Sessions of workers that have a channel to this server.",
         lambda dispatch: _one(sum(session.open for session in dispatch.catalog.sessions.values())),
@@ -159,7 +147,21 @@ METERS: Final = (
         lambda dispatch: _one(dispatch.feed.size),
     ),
 )
-"""Everything that is counted."""
+"""Everything that is counted of the server as a whole."""
+
+POOL_METERS: Final = (
+    PoolMeter(
+        "inferpool_pool_tasks_pending",
+        "Tasks that wait for a pool, or for an llm of it.",
+        lambda pool: pool.pending,
+    ),
+    PoolMeter(
+        "inferpool_pool_slots",
+        "Live slots of a pool, busy ones too.",
+        lambda pool: pool.slots,
+    ),
+)
+"""Everything that is counted of each pool, from one look at all of them."""
 
 SPREADS: Final = (
     Spread(

@@ -1,6 +1,6 @@
 """`/metrics`: the counts of this server in the text formats of Prometheus."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from math import inf
 from typing import Final
 
@@ -10,13 +10,14 @@ from prometheus_client.exposition import choose_encoder
 from prometheus_client.registry import Collector
 
 from inferpool.core.histogram import Histogram
+from inferpool.dispatch.gauges import PoolGauge, pool_gauges
 from inferpool.dispatch.service import Dispatch
-from inferpool.server.meters import METERS, SPREADS, Meter, Spread
+from inferpool.server.meters import METERS, POOL_METERS, SPREADS, Meter, PoolMeter, Spread
 from inferpool.server.query import Query
 from inferpool.server.request import Reply, Request
 from inferpool.server.site import Site
 
-NAMES: Final = (*(one.name for one in METERS), *(one.name for one in SPREADS))
+NAMES: Final = tuple(one.name for one in (*METERS, *POOL_METERS, *SPREADS))
 
 
 async def read(site: Site, request: Request) -> Reply:
@@ -39,6 +40,9 @@ class _Counted(Collector):
         """See `prometheus_client.registry.Collector`."""
         for meter in METERS:
             yield _family(meter, self._dispatch)
+        pools = pool_gauges(self._dispatch.backlog, self._dispatch.catalog)
+        for pool_meter in POOL_METERS:
+            yield _of_pools(pool_meter, pools)
         for spread in SPREADS:
             yield _spread(spread, spread.read(self._dispatch))
 
@@ -48,6 +52,13 @@ def _family(meter: Meter, dispatch: Dispatch) -> Metric:
     family = kind(meter.name, meter.help, labels=meter.labels)
     for labels, number in meter.read(dispatch).items():
         family.add_metric(labels, number)
+    return family
+
+
+def _of_pools(meter: PoolMeter, pools: Mapping[str, PoolGauge]) -> Metric:
+    family = GaugeMetricFamily(meter.name, meter.help, labels=("pool",))
+    for name, pool in pools.items():
+        family.add_metric((name,), meter.read(pool))
     return family
 
 
