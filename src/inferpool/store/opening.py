@@ -13,6 +13,7 @@ from inferpool.store.postgres_connection import PostgresConnection
 from inferpool.store.postgres_driver import place_of
 from inferpool.store.protocol import Store, StoreReader
 from inferpool.store.runners import ThreadRunner
+from inferpool.store.servers_protocol import Signals
 from inferpool.store.sqlite import open_sqlite
 from inferpool.store.sqlite_connection import SqliteConnection, connect_reader
 
@@ -28,6 +29,11 @@ class Pair(Protocol):
 
     @property
     def reader(self) -> StoreReader: ...
+
+    @property
+    def signals(self) -> Signals | None:
+        """Hints between the servers; None where there can be no other."""
+        ...
 
     async def close(self) -> None: ...
 

@@ -15,6 +15,7 @@ from inferpool.store.postgres_connection import PostgresConnection
 from inferpool.store.postgres_driver import Address, Timeouts
 from inferpool.store.postgres_faults import POOLED, translated
 from inferpool.store.postgres_link import Link
+from inferpool.store.postgres_signals import HASTY, PostgresSignals
 from inferpool.store.reader import Desk, SqlReader
 from inferpool.store.rows import APPLIED_MIGRATIONS
 from inferpool.store.runners import LoopRunner, Runner
@@ -82,11 +83,13 @@ class PostgresPair:
         self._writer = Writer(self._connection, self._runner)
         self.store = SqlStore(self._writer, dead_after)
         self.reader = readers.reader
+        self.signals = PostgresSignals(Address(link.address.url, HASTY, reads_only=True))
 
     async def close(self) -> None:
         """Flush what waits, close the connections."""
         self._link.hurry()
         await self._writer.close()
+        self.signals.close()
         await self._readers.close()
         with contextlib.suppress(StoreUnavailable):
             # Where the database is away, another server forgets this writer tomorrow.
@@ -96,6 +99,7 @@ class PostgresPair:
     def abandon(self) -> None:
         """Drop what is not committed, as a crash would."""
         self._writer.abandon()
+        self.signals.close()
         self._readers.let_go()
         self._connection.close()
 

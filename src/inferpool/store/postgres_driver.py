@@ -2,6 +2,7 @@
 
 import ssl
 from collections.abc import Awaitable, Callable, Iterable, Sequence
+from functools import partial
 from typing import Final, TypeAlias
 from urllib.parse import parse_qs, urlsplit
 
@@ -107,6 +108,19 @@ class Driver:
         """Run statements that take nothing, give nothing."""
         await self._connection.execute(text)
 
+    @property
+    def process(self) -> int:
+        """The number of the server's process at the other end."""
+        return self._connection.get_server_pid()
+
+    async def listen(self, channel: str, hear: Callable[[str], None]) -> None:
+        """Hear what is sent on a channel, in turns of the event loop of their own, whenever no transaction is open."""
+        await self._connection.add_listener(channel, partial(_heard, hear))
+
+    def when_ended(self, ended: Callable[[], None]) -> None:
+        """Be told, in a turn of the event loop of its own, that the connection has ended, whoever ended it."""
+        self._connection.add_termination_listener(partial(_ended, ended))
+
     def drop(self) -> None:
         """Close the connection at once, whatever it does."""
         self._connection.terminate()
@@ -116,6 +130,14 @@ class Driver:
         kinds = {parameter.kind for parameter in statement.get_parameters()}
         self._prepared[name] = statement, kinds == {"array"}
         return self._prepared[name]
+
+
+def _heard(hear: Callable[[str], None], _connection: object, _process: int, _channel: str, text: object) -> None:
+    hear(str(text))
+
+
+def _ended(ended: Callable[[], None], _connection: object) -> None:
+    ended()
 
 
 async def connect(address: Address) -> Driver:

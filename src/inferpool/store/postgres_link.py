@@ -1,6 +1,7 @@
 """One connection to PostgreSQL, kept: made when it is first wanted, made again after it was lost."""
 
 import asyncio
+from collections.abc import Iterator
 from itertools import chain, repeat
 from typing import Final
 
@@ -12,6 +13,11 @@ _PAUSES: Final = (0.05, 0.1, 0.2, 0.5)
 """Seconds before the first attempts to connect again."""
 _LAST_PAUSE: Final = 1.0
 """Seconds before each of the later ones."""
+
+
+def pauses() -> Iterator[float]:
+    """How long to wait before each further attempt to connect, in seconds, without end."""
+    return chain(_PAUSES, repeat(_LAST_PAUSE))
 
 
 class Link:
@@ -57,13 +63,13 @@ class Link:
     async def _connected(self) -> Driver:
         now = asyncio.get_running_loop().time
         since = now() if self._away_since is None else self._away_since
-        pauses = chain(_PAUSES, repeat(_LAST_PAUSE))
+        waits = pauses()
         while True:
             try:
                 driver = await connect(self.address)
             except TransactionLost as fault:
                 self._away_since = since
-                pause = next(pauses)
+                pause = next(waits)
                 if self.closing or now() + pause > since + self.address.timeouts.patience_s:
                     raise StoreUnavailable(f"the database at {self.address.place} is away: {fault}") from fault
                 await self.pause(pause)

@@ -17,6 +17,7 @@ from inferpool.store.connection import Connection
 from inferpool.store.migrate import load_migrations, migrate
 from inferpool.store.reader import Desk, SqlReader
 from inferpool.store.runners import Runner
+from inferpool.store.servers_protocol import Signals
 from inferpool.store.sql import SqlStore
 from inferpool.store.sqlite_connection import SqliteConnection, connect, connect_reader
 from inferpool.store.writer import Writer
@@ -71,6 +72,8 @@ class SqlitePair:
         self._lock = lock
         self.store = SqlStore(writer, options.dead_after)
         self.reader = readers.reader
+        self.signals: Signals | None = None
+        """A server on a file is alone."""
 
     async def close(self) -> None:
         """Flush what waits, close the file, give its lock back."""
