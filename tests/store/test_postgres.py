@@ -219,7 +219,7 @@ def test_both_dialects_have_the_same_statements_but_for_their_connections() -> N
     folder = Path(__file__).parents[2] / "src" / "inferpool" / "store" / "sql"
     own = {dialect: named(folder / dialect / "connection.sql") for dialect in ("sqlite", "postgres")}
     names = {dialect: set(load_statements(dialect)) - own[dialect] for dialect in own}
-    assert names["sqlite"] - {"forget_servers"} == names["postgres"] - {"notify"}
+    assert names["sqlite"] - {"forget_other_servers"} == names["postgres"] - {"notify"}
 
 
 def named(path: Path) -> set[str]:

@@ -107,7 +107,7 @@ async def test_the_log_is_written_ahead_and_synced(tmp_path: Path) -> None:
 async def test_a_reader_changes_nothing(tmp_path: Path) -> None:
     async with opened_sqlite(tmp_path / "store.db") as pair:
         with pytest.raises(StoreUnavailable, match="readonly"):
-            await pair._readers._connections[0].write("forget_servers", [()])
+            await pair._readers._connections[0].write("forget_other_servers", [()])
 
 
 async def test_a_store_is_read_beside_a_running_server_as_without_one(tmp_path: Path) -> None:

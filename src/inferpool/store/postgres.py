@@ -51,11 +51,11 @@ class PostgresOptions(msgspec.Struct, frozen=True, kw_only=True):
 class PostgresReaders:
     """The connections that only read."""
 
-    def __init__(self, links: Sequence[Link]) -> None:
+    def __init__(self, links: Sequence[Link], dead_after: Micros) -> None:
         self._links = links
         self._runners = [LoopRunner() for _ in links]
         desks = [Desk(PostgresConnection(link), runner) for link, runner in zip(links, self._runners, strict=True)]
-        self.reader = SqlReader(desks)
+        self.reader = SqlReader(desks, dead_after)
 
     async def close(self) -> None:
         """Finish the reads that are under way, close the connections."""
@@ -119,7 +119,7 @@ async def open_postgres(url: str, *, writer_id: str, options: PostgresOptions | 
         for one in (link, *looking):
             one.drop()
         raise
-    return PostgresPair(link, writer_id, PostgresReaders(looking), chosen.dead_after)
+    return PostgresPair(link, writer_id, PostgresReaders(looking, chosen.dead_after), chosen.dead_after)
 
 
 def connect_postgres_reader(url: str, timeouts: Timeouts | None = None) -> PostgresConnection:

@@ -8,7 +8,7 @@ import msgspec
 
 from inferpool.core.access import AuditEntry, Token
 from inferpool.core.clock import Micros
-from inferpool.core.ids import SessionId, TaskId, TokenId
+from inferpool.core.ids import ServerId, SessionId, TaskId, TokenId
 from inferpool.core.llm import Llm
 from inferpool.core.session import Session
 from inferpool.core.task import Attempt, PendingTask, StoredTask, TaskFilter, TaskRow
@@ -20,16 +20,23 @@ from inferpool.store.rows import (
     AUDIT,
     CHUNKS,
     CLOCKS,
+    ENDING,
     LAPSED_TOKENS,
     LLMS,
+    LLMS_OF_SESSION,
     OLDEST,
     ONE_SESSION,
     ONE_TOKEN,
+    ORPHANS,
     PENDING,
+    PENDING_COUNTS,
     POSITION,
     ROW,
     SECRET_HASH,
+    SERVERS,
+    SESSION_STANDING,
     SESSIONS,
+    STANDING,
     TASK,
     TASKS,
     TASKS_OF_OWNER,
@@ -38,6 +45,7 @@ from inferpool.store.rows import (
     WAITING_LANE,
 )
 from inferpool.store.runners import Runner
+from inferpool.store.servers_protocol import AttemptEnding, LaneCount, Orphan, SessionStanding, TaskStanding
 from inferpool.store.statements import Statement, json_text
 
 T = TypeVar("T", bound=msgspec.Struct)
@@ -108,8 +116,45 @@ class _AccessReads(_Desks):
         return await self._read(AUDIT, (start, *given, limit))
 
 
-class SqlReader(_AccessReads):
-    """`protocol.StoreReader` over named statements."""
+class _ServersReads(_AccessReads):
+    """Looks at what other servers did."""
+
+    def __init__(self, desks: Sequence[Desk], dead_after: Micros) -> None:
+        super().__init__(desks)
+        self._dead_after = dead_after
+
+    async def standings(self, task_ids: Sequence[TaskId]) -> list[TaskStanding]:
+        """Where these tasks stand; those that are gone are left out."""
+        return await self._desk().read(STANDING, [(task_id,) for task_id in task_ids])
+
+    async def endings(self, attempts: Sequence[tuple[TaskId, int]]) -> list[AttemptEnding]:
+        """How these attempts ended; those that did not are left out."""
+        return await self._desk().read(ENDING, attempts)
+
+    async def session_standings(self, session_ids: Sequence[SessionId]) -> list[SessionStanding]:
+        """Where these sessions stand; those that are gone are left out."""
+        rows = [(self._dead_after, session_id) for session_id in session_ids]
+        return await self._desk().read(SESSION_STANDING, rows)
+
+    async def llms_of(self, session_id: SessionId) -> list[Llm]:
+        """What a session publishes, by name."""
+        return await self._read(LLMS_OF_SESSION, (session_id,))
+
+    async def servers(self) -> list[ServerId]:
+        """The servers with a fresh heartbeat."""
+        return [one.server_id for one in await self._read(SERVERS, (self._dead_after,))]
+
+    async def orphans(self, limit: int) -> list[Orphan]:
+        """Active sessions whose server has no fresh heartbeat; those that were silent longest first."""
+        return await self._read(ORPHANS, (self._dead_after, limit))
+
+    async def pending_counts(self) -> list[LaneCount]:
+        """How much is pending in each lane where anything is."""
+        return await self._read(PENDING_COUNTS, ())
+
+
+class SqlReader(_ServersReads):
+    """`protocol.StoreReader` over named statements. A server without a heartbeat for `dead_after` is dead."""
 
     async def task(self, task_id: TaskId) -> StoredTask | None:
         """The task with its bodies."""

@@ -13,6 +13,7 @@ from inferpool.core.llm import Llm
 from inferpool.core.session import HeldAttempt, Session
 from inferpool.core.task import Attempt, ClaimedTask, HeldTask, PendingTask, TaskRow
 from inferpool.store.protocol import Moved
+from inferpool.store.servers_protocol import AttemptEnding, LaneCount, Orphan, SessionStanding, TaskStanding
 from inferpool.store.statements import Statement
 
 
@@ -80,7 +81,10 @@ class StatusOnly(msgspec.Struct, frozen=True):
 
 
 class LockedSession(msgspec.Struct, frozen=True):
-    """A session under the transaction's lock. `alive`: its server has a fresh heartbeat."""
+    """A session under the transaction's lock.
+
+    `bound`: its epoch has had its channel. `alive`: its server has a fresh heartbeat.
+    """
 
     epoch: int
     active: bool
@@ -88,6 +92,7 @@ class LockedSession(msgspec.Struct, frozen=True):
     server_id: ServerId
     subject: str
     secret_hash: str
+    bound: bool
     alive: bool
 
 
@@ -160,6 +165,12 @@ class LaneAge(msgspec.Struct, frozen=True):
 
     lane: str
     created_at: Micros
+
+
+class ServerName(msgspec.Struct, frozen=True):
+    """A server's id alone."""
+
+    server_id: ServerId
 
 
 class TokenName(msgspec.Struct, frozen=True):
@@ -236,6 +247,14 @@ CLOCKS: Final = Statement("clocks", LaneClock)
 PENDING: Final = Statement("pending", PendingTask)
 OLDEST: Final = Statement("oldest", LaneAge)
 WAITING_LANE: Final = Statement("waiting_lane", Lane)
+
+STANDING: Final = Statement("standing", TaskStanding)
+ENDING: Final = Statement("ending", AttemptEnding)
+SESSION_STANDING: Final = Statement("session_standing", SessionStanding)
+SERVERS: Final = Statement("servers", ServerName)
+ORPHANS: Final = Statement("orphans", Orphan)
+PENDING_COUNTS: Final = Statement("pending_counts", LaneCount)
+FORGET_SERVERS: Final = Statement("forget_servers", ServerName)
 
 CREATE_TOKEN: Final = Statement("create_token", Token, json=_TOKEN_JSON)
 REVOKE_TOKEN: Final = Statement("revoke_token", Token, json=_TOKEN_JSON)

@@ -125,9 +125,7 @@ class Signals(Protocol):
         """Send them in their order, after what was sent before. Raises `StoreUnavailable`: then some may have been lost."""
         ...
 
-    async def listen(
-        self, channels: Sequence[str], hear: Callable[[str], None], linked: Callable[[], None]
-    ) -> None:
+    async def listen(self, channels: Sequence[str], hear: Callable[[str], None], linked: Callable[[], None]) -> None:
         """Hear what others (this one too) send on these channels, until cancelled.
 
         `linked` is called each time that hearing begins, anew after each break: whatever was sent before is perhaps lost.

@@ -63,11 +63,13 @@ class Speaker(NamedTuple):
 
 
 async def bind(connection: Connection, speaker: Speaker, dead_after: Micros) -> list[HeldTask]:
-    """Move the session to this server. Raises `SessionReplaced`, `SessionInactive`."""
+    """Move the session to this server, once an epoch. Raises `SessionReplaced`, `SessionInactive`."""
     now = await now_us(connection)
     session = await _spoken_by(connection, speaker.session_id, speaker.epoch, now - dead_after)
     if not session.active or (session.server_id != speaker.server_id and not session.alive):
         raise SessionInactive("the session has ended or its server is gone: register again")
+    if session.bound:
+        raise SessionInactive("this epoch has had its channel: register again for another")
     await connection.write("bind", [(speaker.server_id, now, speaker.session_id, speaker.epoch)])
     return await _held(connection, speaker.session_id)
 
@@ -80,10 +82,18 @@ async def leave(connection: Connection, session_id: SessionId, epoch: int | None
     await connection.write("quiet_llms", [(now, session_id)])
 
 
-async def deactivate(connection: Connection, loss: SessionLoss) -> list[Moved] | None:
+async def rescue(connection: Connection, loss: SessionLoss, dead_after: Micros) -> list[Moved] | None:
+    """As `deactivate`, if also the session's server has had no heartbeat for `dead_after`."""
+    await connection.write("hold_server", [(loss.server_id,)])
+    return await deactivate(connection, loss, await now_us(connection) - dead_after)
+
+
+async def deactivate(
+    connection: Connection, loss: SessionLoss, server_dead_since: Micros | None = None
+) -> list[Moved] | None:
     """End the session if it still stands as `loss` says; what it held reverts, without a try after a leave."""
     now = await now_us(connection)
-    key = (loss.session_id, loss.epoch, loss.server_id, now - loss.silent_for)
+    key = (loss.session_id, loss.epoch, loss.server_id, now - loss.silent_for, server_dead_since)
     standing = await connection.read(DEACTIVATE, [key])
     if not standing:
         return None

@@ -110,6 +110,8 @@ class _SessionVerbs(_TaskVerbs):
 
     async def deactivate(self, loss: SessionLoss) -> list[Moved] | None:
         """See `protocol.Store`."""
+        if loss.orphaned:
+            return await self._alone(partial(session_verbs.rescue, loss=loss, dead_after=self._dead_after))
         return await self._alone(partial(session_verbs.deactivate, loss=loss))
 
     async def set_llm_status(
@@ -122,6 +124,14 @@ class _SessionVerbs(_TaskVerbs):
     async def beat(self, server_id: ServerId, sessions: Sequence[SessionId]) -> None:
         """See `protocol.Store`."""
         await self._alone(partial(session_verbs.beat, server_id=server_id, heard=list(sessions)))
+
+    async def retire_server(self, server_id: ServerId) -> None:
+        """See `servers_protocol.ServersStore`."""
+        await self._alone(partial(_write, name="retire_server", rows=[(server_id,)]))
+
+    async def forget_servers(self, age: Micros, limit: int) -> int:
+        """See `servers_protocol.ServersStore`."""
+        return await self._alone(partial(sweeps.forget_servers, age=age, limit=limit))
 
 
 class _AccessVerbs(_SessionVerbs):

@@ -38,10 +38,11 @@ class SqliteOptions(msgspec.Struct, frozen=True, kw_only=True):
 class SqliteReaders:
     """An open file that is only read, with the connections and threads that do it."""
 
-    def __init__(self, path: Path, clock: Clock, runners: Sequence[Runner]) -> None:
+    def __init__(self, path: Path, clock: Clock, runners: Sequence[Runner], dead_after: Micros) -> None:
         self._runners = runners
         self._connections = [connect_reader(path, clock) for _ in runners]
-        self.reader = SqlReader([Desk(*pair) for pair in zip(self._connections, runners, strict=True)])
+        desks = [Desk(*pair) for pair in zip(self._connections, runners, strict=True)]
+        self.reader = SqlReader(desks, dead_after)
 
     async def close(self) -> None:
         """Finish the reads that are under way, close the connections."""
@@ -127,7 +128,7 @@ async def open_sqlite(
         connection = connect(path, clock)
         undo.callback(connection.close)
         await runner.run(partial(_prepare, connection, chosen.release))
-        looking = SqliteReaders(path, clock, readers)
+        looking = SqliteReaders(path, clock, readers, chosen.dead_after)
         undo.pop_all()
     return SqlitePair((connection, runner), Writer(connection, runner), looking, lock, chosen)
 
@@ -146,5 +147,5 @@ def _lock(path: Path) -> FileLock:
 async def _prepare(connection: Connection, release: str) -> None:
     await migrate(connection, load_migrations(_DIALECT), release)
     await connection.begin()
-    await connection.write("forget_servers", [()])
+    await connection.write("forget_other_servers", [()])
     await connection.commit()

@@ -11,6 +11,7 @@ from inferpool.store.rows import (
     END_UNSERVED,
     ENDED_TASKS,
     EXPIRE,
+    FORGET_SERVERS,
     FORGOTTEN_SESSIONS,
     MAKE_READY,
     OVERDUE,
@@ -69,6 +70,11 @@ async def forget_sessions(connection: Connection, age: Micros, limit: int) -> in
     await connection.write("clear_lost", rows)
     await connection.write("delete_session", rows)
     return len(found)
+
+
+async def forget_servers(connection: Connection, age: Micros, limit: int) -> int:
+    """Delete servers that were not heard for `age`, unless an active session names them."""
+    return len(await connection.read(FORGET_SERVERS, [(age, limit)]))
 
 
 async def delete_ended(connection: Connection, age: Micros, limit: int) -> int:

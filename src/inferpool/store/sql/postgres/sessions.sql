@@ -1,9 +1,10 @@
 -- Sessions with what they publish, hold, lose.
 
 -- name: session_locked
--- Lock: the session's row, for the whole transaction. `alive`: its server has beaten since the given time.
+-- Lock: the session's row, for the whole transaction. `bound`: its epoch has had its channel. `alive`: its server has beaten
+-- since the given time.
 SELECT
-    epoch, active, leaving, server_id, subject, secret_hash,
+    epoch, active, leaving, server_id, subject, secret_hash, bound_epoch = epoch,
     EXISTS (SELECT 1 FROM servers WHERE servers.id = sessions.server_id AND servers.seen_at > $1)
 FROM sessions
 WHERE id = $2
@@ -205,9 +206,9 @@ WHERE tasks.id = given.id AND tasks.status = 'pending'
     AND tasks.attempt = given.attempt AND tasks.lost_by IS NOT DISTINCT FROM given.lost_by
 
 -- name: bind
--- Invariant: after `session_locked` in the same transaction.
+-- Invariant: after `session_locked` in the same transaction. The epoch has had its channel.
 UPDATE sessions
-SET server_id = $1, seen_at = $2
+SET server_id = $1, seen_at = $2, bound_epoch = epoch
 WHERE id = $3 AND epoch = $4 AND active = 1
 
 -- name: leave
@@ -222,12 +223,21 @@ UPDATE llms
 SET status = 'inactive', updated_at = $1
 WHERE session_id = $2 AND status <> 'inactive'
 
+-- name: hold_server
+-- Lock: the server's row, which servers' beats take before those of sessions: it beats before this transaction, or after it.
+-- Rescuers of its other sessions do not wait.
+SELECT id
+FROM servers
+WHERE id = $1
+FOR SHARE
+
 -- name: deactivate
--- Lock: the session's row. Rechecks epoch, server, activity, age: a session that moved or spoke again stays. Gives
--- whether it was leaving.
+-- Lock: the session's row. Rechecks epoch, server, activity, age, that its server has not beaten since $5 (NULL: whether it
+-- did or not): a session that moved or spoke again stays, as does one whose server is back. Gives whether it was leaving.
 SELECT leaving
 FROM sessions
 WHERE id = $1 AND epoch = $2 AND server_id = $3 AND active = 1 AND seen_at <= $4
+    AND ($5::bigint IS NULL OR NOT EXISTS (SELECT 1 FROM servers WHERE servers.id = $3 AND servers.seen_at > $5))
 FOR UPDATE
 
 -- name: end_session
@@ -267,3 +277,7 @@ UPDATE sessions
 SET seen_at = given.now
 FROM (SELECT * FROM unnest($1::bigint[], $2::text[]) AS given (now, id) ORDER BY id) AS given
 WHERE sessions.id = given.id AND sessions.active > 0
+
+-- name: retire_server
+DELETE FROM servers
+WHERE id = $1

@@ -1,9 +1,10 @@
 -- Sessions with what they publish, hold, lose.
 
 -- name: session_locked
--- Lock: the session's row, for the whole transaction. `alive`: its server has beaten since the given time.
+-- Lock: the session's row, for the whole transaction. `bound`: its epoch has had its channel. `alive`: its server has beaten
+-- since the given time.
 SELECT
-    epoch, active, leaving, server_id, subject, secret_hash,
+    epoch, active, leaving, server_id, subject, secret_hash, bound_epoch = epoch,
     EXISTS (SELECT 1 FROM servers WHERE servers.id = sessions.server_id AND servers.seen_at > ?)
 FROM sessions
 WHERE id = ?
@@ -129,9 +130,9 @@ SET lost_by = NULL
 WHERE id = ? AND status = 'pending' AND attempt = ? AND lost_by = ?
 
 -- name: bind
--- Invariant: after `session_locked` in the same transaction.
+-- Invariant: after `session_locked` in the same transaction. The epoch has had its channel.
 UPDATE sessions
-SET server_id = ?, seen_at = ?
+SET server_id = ?, seen_at = ?, bound_epoch = epoch
 WHERE id = ? AND epoch = ? AND active = 1
 
 -- name: leave
@@ -146,12 +147,19 @@ UPDATE llms
 SET status = 'inactive', updated_at = ?
 WHERE session_id = ? AND status <> 'inactive'
 
+-- name: hold_server
+-- Lock: the server's row: it beats before this transaction, or after it.
+SELECT id
+FROM servers
+WHERE id = ?
+
 -- name: deactivate
--- Lock: the session's row. Rechecks epoch, server, activity, age: a session that moved or spoke again stays. Gives
--- whether it was leaving.
+-- Lock: the session's row. Rechecks epoch, server, activity, age, that its server has not beaten since ?5 (NULL: whether it
+-- did or not): a session that moved or spoke again stays, as does one whose server is back. Gives whether it was leaving.
 SELECT leaving
 FROM sessions
-WHERE id = ? AND epoch = ? AND server_id = ? AND active = 1 AND seen_at <= ?
+WHERE id = ?1 AND epoch = ?2 AND server_id = ?3 AND active = 1 AND seen_at <= ?4
+    AND (?5 IS NULL OR NOT EXISTS (SELECT 1 FROM servers WHERE servers.id = ?3 AND servers.seen_at > ?5))
 
 -- name: end_session
 -- Invariant: after `deactivate` in the same transaction.
@@ -176,6 +184,10 @@ UPDATE sessions
 SET seen_at = ?
 WHERE id = ? AND active = 1
 
--- name: forget_servers
+-- name: retire_server
+DELETE FROM servers
+WHERE id = ?
+
+-- name: forget_other_servers
 -- One server a file: whoever holds its lock is alone, so that every other server is dead.
 DELETE FROM servers
