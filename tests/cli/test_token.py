@@ -70,6 +70,17 @@ def test_tokens_are_made_listed_described_revoked(url: str, typed: Typed, monkey
     assert json.loads(typed("describe", "tokens", made["id"], "--server", url, "-o", "json").output)["revoked_at"]
 
 
+@pytest.mark.parametrize("form", ["json", "yaml"])
+def test_a_revoked_token_is_told_in_the_form_that_is_asked_for(typed: Typed, tmp_path: Path, form: str) -> None:
+    store = ("--database-url", str(tmp_path / "own.db"))
+    made = json.loads(typed(*ADMIN, *store, "-o", "json").output)
+    told = typed("token", "revoke", made["id"], *store, "-o", form).output
+    assert f"{made['id']}" in told
+    assert "revoked_at" in told
+    assert made["token"] not in told
+    assert typed("token", "revoke", made["id"], *store, "-o", "name").output == made["id"] + "\n"
+
+
 def test_its_limits_are_said_with_its_end(url: str, typed: Typed) -> None:
     told = typed(
         *("token", "create", "--role", "caller", "--subject", "app", "--expires", "2h", "--llm", "m", "--server", url)

@@ -105,13 +105,17 @@ def list_all(
 )
 def revoke(
     token_id: Annotated[str, typer.Argument(metavar="ID", help="the token's id, as `token list` shows it")],
+    output: OutputFlag = None,
     server: ServerFlag = None,
     token: TokenFlag = None,
     database_url: DatabaseFlag = None,
 ) -> None:
     """Revoke a token."""
     ended, _ = _use(_Place(server, token, database_url), lambda desk: desk.revoke_token(token_id))
-    sys.stdout.write(f"token {ended.id} of {ended.subject} revoked\n")
+    if output in {Output.JSON, Output.YAML}:
+        print_value(plain(ended), output or Output.JSON)
+    else:
+        sys.stdout.write((ended.id if output is Output.NAME else f"token {ended.id} of {ended.subject} revoked") + "\n")
 
 
 class Desk(Protocol):
