@@ -52,7 +52,7 @@ class PostgresSignals:
     async def listen(self, channels: Sequence[str], hear: Callable[[str], None], linked: Callable[[], None]) -> None:
         """See the port; no `hear` comes before `linked`, none after the end. Ends when this is closed, too.
 
-        A database that is away, or refuses, is asked again each second: it is for `send`, for the store to say why.
+        A database that is away, or refuses, is asked again without end, each second at last; `send` raises what it says.
         """
         waits = pauses()
         while not self._link.closing:
@@ -103,7 +103,7 @@ class PostgresSignals:
             driver.drop()
 
     def _check_open(self) -> None:
-        """Closed while the connection was being made?"""
+        """Raises `StoreUnavailable` when this was closed while the connection was being made."""
         if self._link.closing:
             raise StoreUnavailable("the store is closed")
 
