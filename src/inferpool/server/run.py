@@ -1,7 +1,6 @@
 """Runs the application under uvicorn, from its ready line to the end of its shutdown."""
 
 import asyncio
-import socket
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
@@ -12,6 +11,7 @@ import uvicorn
 
 from inferpool.core.errors import Forbidden
 from inferpool.dispatch.service import Dispatch
+from inferpool.host.ports import BACKLOG, is_everywhere, listening, url_of
 from inferpool.host.signals import hearing
 from inferpool.server.app import build_app
 from inferpool.server.bounded import bounded_by
@@ -19,7 +19,6 @@ from inferpool.server.gate import ServerParts
 from inferpool.server.options import ServerOptions
 
 _LOOPBACK: Final = frozenset({"127.0.0.1", "localhost", "::1"})
-_BACKLOG: Final = 2048
 
 
 def say(line: str) -> None:
@@ -41,7 +40,10 @@ async def serve(
     with 503. Raises `Forbidden` for an address that others could reach, `OSError` when the port is taken.
     """
     await dispatch.access.recall()
-    listener = _listen(options, reachable=options.insecure or not dispatch.access.open)
+    _check_reach(options, closed=not dispatch.access.open)
+    listener = listening(options.host, options.port)
+    if is_everywhere(listener):
+        parts.log.info("listening on every address: other machines reach this one by its own name or address")
     server = _Uvicorn(_config(dispatch, options, parts))
     told = stop or Stop()
     told.insisted.add_done_callback(partial(_insist, server))
@@ -49,7 +51,7 @@ async def serve(
         serving = asyncio.create_task(server.serve(sockets=[listener]), name="uvicorn")
         try:
             await dispatch.open()
-            announce(f"inferpool server ready at {_url(listener)}")
+            announce(f"inferpool server ready at {url_of(listener)}")
             await asyncio.wait((told.asked, serving), return_when=asyncio.FIRST_COMPLETED)
             await _drain(dispatch, options, told)
         finally:
@@ -68,20 +70,13 @@ async def _drain(dispatch: Dispatch, options: ServerOptions, stop: "Stop") -> No
         draining.cancel()
 
 
-def _listen(options: ServerOptions, *, reachable: bool) -> socket.socket:
-    """`reachable`: others may reach it."""
-    if options.host not in _LOOPBACK and not reachable:
+def _check_reach(options: ServerOptions, *, closed: bool) -> None:
+    """Raises `Forbidden` for an address that others could reach, unless a token keeps them out or they are let in."""
+    if options.host not in _LOOPBACK and not (closed or options.insecure):
         raise Forbidden(
             f"without tokens, inferpool listens only on this machine, not on {options.host!r}: use 127.0.0.1",
             param="host",
         )
-    family = socket.AF_INET6 if ":" in options.host else socket.AF_INET
-    return socket.create_server((options.host, options.port), family=family, backlog=_BACKLOG)
-
-
-def _url(listener: socket.socket) -> str:
-    name: tuple[str, int] = listener.getsockname()[:2]
-    return f"http://[{name[0]}]:{name[1]}" if ":" in name[0] else f"http://{name[0]}:{name[1]}"
 
 
 def _config(dispatch: Dispatch, options: ServerOptions, parts: ServerParts) -> uvicorn.Config:
@@ -96,7 +91,7 @@ def _config(dispatch: Dispatch, options: ServerOptions, parts: ServerParts) -> u
         proxy_headers=False,
         server_header=False,
         date_header=False,
-        backlog=_BACKLOG,
+        backlog=BACKLOG,
         timeout_keep_alive=options.keep_alive_s,
         timeout_graceful_shutdown=options.farewell_s,
     )
