@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 
 from inferpool.core.stream import Verdict
-from inferpool.dispatch.feed import Watcher
 from inferpool.dispatch.live import LiveSession
 from inferpool.dispatch.scheduler import Scheduler
 from inferpool.dispatch.slots import Held
 from inferpool.dispatch.strand import Restarted, Seen, Strand
+from inferpool.dispatch.watcher import Watcher
 from inferpool.wire.sessions import Holding
 from inferpool.worker.outbox import Outbox
 from tests.simulation.story import run

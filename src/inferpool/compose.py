@@ -129,7 +129,13 @@ def make_dispatch(
 ) -> Dispatch:
     """The use cases over an open store, under a server id of their own."""
     parts = Parts(
-        clock=WallClock(), new_id=new_id, new_secret=new_secret, jitter=random.Random(), log=log, own_token=own_token
+        clock=WallClock(),
+        new_id=new_id,
+        new_secret=new_secret,
+        jitter=random.Random(),
+        log=log,
+        own_token=own_token,
+        signals=pair.signals,
     )
     return Dispatch(pair.store, pair.reader, dispatch_options(settings), parts, ServerId(new_id()))
 

@@ -17,7 +17,7 @@ from inferpool.dispatch.calls import Call
 from inferpool.dispatch.channel import Channel
 from inferpool.dispatch.options import DispatchOptions
 from inferpool.dispatch.service import Dispatch, Parts
-from inferpool.dispatch.sessions import Credentials
+from inferpool.dispatch.credentials import Credentials
 from inferpool.wire.sessions import (
     CancelRun,
     Chunk,

@@ -6,6 +6,7 @@ import msgspec
 import pytest
 
 from inferpool.dispatch.pace import Pace
+from inferpool.dispatch.peers import Peers
 from tests.dispatch.rig import ScriptedWorker, call, offer, opened_dispatch, result
 
 pytestmark = pytest.mark.anyio
@@ -14,7 +15,7 @@ pytestmark = pytest.mark.anyio
 async def test_the_wait_is_what_stands_before_it_shared_by_the_slots(tmp_path: Path) -> None:
     async with opened_dispatch(tmp_path / "db") as rig:
         await ScriptedWorker(rig).join(offer(slots=4))
-        pace = Pace(rig.dispatch.catalog, rig.dispatch.backlog)
+        pace = Pace(rig.dispatch.catalog, rig.dispatch.backlog, Peers())
         assert pace.expected_s("pool:small", 8) is None
         pace.ran("pool:small", 3.0)
         assert pace.expected_s("pool:small", 8) == 6.0
@@ -26,7 +27,7 @@ async def test_slots_that_other_lanes_want_too_are_waited_for_in_turn(tmp_path: 
     async with opened_dispatch(tmp_path / "db") as rig:
         await ScriptedWorker(rig, 1).join(offer(slots=4))
         await ScriptedWorker(rig, 2).join(offer("small@b", slots=4), offer("big@b", pool="big", slots=4))
-        pace, backlog = Pace(rig.dispatch.catalog, rig.dispatch.backlog), rig.dispatch.backlog
+        pace, backlog = Pace(rig.dispatch.catalog, rig.dispatch.backlog, Peers()), rig.dispatch.backlog
         pace.ran("pool:small", 1.0)
         assert pace.expected_s("pool:small", 8) == 1.0
         backlog.entered("pool:big", 1)

@@ -9,8 +9,8 @@ from inferpool.core.ids import TaskId
 from inferpool.core.lifecycle import Status
 from inferpool.core.stream import Place
 from inferpool.core.task import QueueMode
-from inferpool.dispatch.feed import Watcher
 from inferpool.dispatch.strand import Chunks, Ended, Restarted, Seen
+from inferpool.dispatch.watcher import Watcher
 from inferpool.wire.sessions import Event, Infer
 from tests.dispatch.rig import OPTIONS, Rig, ScriptedWorker, call, chunk, opened_dispatch, result, started, turn
 

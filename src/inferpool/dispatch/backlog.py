@@ -4,7 +4,7 @@ Memory only, made anew from the rows at a start. Rank orders, it never decides c
 a place in the line and nothing else.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Final
 
 from inferpool.core.cost import CostMeter
@@ -14,6 +14,7 @@ from inferpool.core.rank import Ranker
 from inferpool.core.task import ClaimedTask, PendingTask, Usage
 from inferpool.dispatch.options import DispatchOptions
 from inferpool.store.protocol import Moved, StoreReader
+from inferpool.store.servers_protocol import LaneCount
 
 _PAGE: Final = 10_000
 
@@ -21,13 +22,17 @@ _PAGE: Final = 10_000
 class Backlog:
     """The pending tasks of all lanes, counted and ordered."""
 
-    def __init__(self, options: DispatchOptions) -> None:
+    def __init__(self, options: DispatchOptions, *, shared: bool = False) -> None:
+        """`shared`: other servers put tasks in, take tasks out too; what changes here is kept for them."""
         self._options = options
+        self._shared = shared
+        self._changes: dict[str, tuple[int, int]] = {}
+        self._risen: dict[str, float] = {}
         self._meter = CostMeter()
         self._waiting: dict[str, int] = {}
         self._lanes: dict[str, int] = {}
         self._stamp = 0
-        self.ranker = Ranker()
+        self.ranker = Ranker(shared=shared)
         self.count = 0
         """Pending tasks."""
         self.size = 0
@@ -45,17 +50,17 @@ class Backlog:
 
     def _restore(self, task: PendingTask) -> None:
         self.ranker.restore_pending(task.lane, task.owner, PRIORITY_CLASSES[task.priority], task.rank)
-        self._count(task.lane, 1, task.size)
+        self._add(task.lane, 1, task.size)
         if task.ready:
             self.mark(task.lane)
 
     def pending(self, lane: str) -> int:
         """Pending tasks of one lane, those that back off too."""
-        return self._lanes.get(lane, 0)
+        return max(0, self._lanes.get(lane, 0))
 
     def lanes(self) -> list[str]:
         """The lanes in which something waits."""
-        return list(self._lanes)
+        return [lane for lane, waiting in self._lanes.items() if waiting > 0]
 
     def estimate(self, lane: str, rank: float) -> int:
         """About how many tasks stand before this rank, from where it lies between the lane's clock and its end."""
@@ -63,8 +68,44 @@ class Backlog:
         share = (rank - clock) / (end - clock) if end > clock else 1.0
         return round(self.pending(lane) * min(max(share, 0.0), 1.0))
 
+    def changes(self) -> dict[str, tuple[int, int]]:
+        """By how many tasks, how many bytes each lane grew here since the last call."""
+        changes, self._changes = self._changes, {}
+        return changes
+
+    def rising_clocks(self) -> list[tuple[str, float]]:
+        """The lanes whose clock rose by claims here since the last call, for the store to keep; the others hear of them too."""
+        clocks = self.ranker.dirty_clocks()
+        if self._shared:
+            self._risen.update(clocks)
+        return clocks
+
+    def risen_clocks(self) -> dict[str, float]:
+        """The same, for the other servers: since their last call."""
+        risen, self._risen = self._risen, {}
+        return risen
+
+    def elsewhere(self, lane: str, tasks: int, size: int) -> None:
+        """Other servers put so much into the lane, or took it out (then less than 0).
+
+        What one of them takes may be told before it was told who put it in: a lane may hold less than nothing for a moment.
+        """
+        self._add(lane, tasks, size)
+
+    def recount(self, counts: Sequence[LaneCount]) -> None:
+        """Take what the rows say in place of what was told."""
+        self._lanes = {one.lane: one.tasks for one in counts}
+        self.count = sum(one.tasks for one in counts)
+        self.size = sum(one.size for one in counts)
+
     def _count(self, lane: str, tasks: int, size: int) -> None:
         """More tasks (or fewer) are pending in the lane, of this size together."""
+        if self._shared:
+            before = self._changes.get(lane, (0, 0))
+            self._changes[lane] = (before[0] + tasks, before[1] + size)
+        self._add(lane, tasks, size)
+
+    def _add(self, lane: str, tasks: int, size: int) -> None:
         self.count += tasks
         self.size += size
         waiting = self._lanes.get(lane, 0) + tasks

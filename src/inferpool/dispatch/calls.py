@@ -7,7 +7,7 @@ from inferpool.core.clock import Micros
 from inferpool.core.ids import TaskId
 from inferpool.core.lifecycle import Status
 from inferpool.core.task import EXPIRES_IN, MAX_TRIES, QueueMode
-from inferpool.dispatch.feed import Watcher
+from inferpool.dispatch.watcher import Watcher
 
 
 class Call(msgspec.Struct, frozen=True, kw_only=True):

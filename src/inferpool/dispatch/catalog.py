@@ -10,7 +10,7 @@ from inferpool.core.access import NO_LIMITS, Limits
 from inferpool.core.clock import Clock, Micros
 from inferpool.core.errors import InvalidRequest, ModelNotFound, NotFound
 from inferpool.core.ids import SessionId
-from inferpool.core.lanes import llm_lane, pool_lane, tier_lane
+from inferpool.core.lanes import LaneScope, llm_lane, parse_lane, pool_lane, tier_lane
 from inferpool.core.llm import NAME_LIMIT, Llm, LlmStatus
 from inferpool.core.task import QueueMode, Routing
 from inferpool.dispatch.live import LiveSession, lanes_of
@@ -38,12 +38,16 @@ class Catalog:
     What an answer shows as active can be called by then.
     """
 
-    def __init__(self, clock: Clock) -> None:
+    def __init__(self, clock: Clock, *, shared: bool = False) -> None:
+        """`shared`: other servers have sessions too, known by their rows."""
         self._clock = clock
+        self._shared = shared
         self._published = Published()
         self._serving = Serving()
         self.sessions: dict[SessionId, LiveSession] = {}
         """Sessions registered here, until their leave or loss."""
+        self.guests: dict[SessionId, LiveSession] = {}
+        """Sessions that speak to this server while another serves them."""
 
     async def recall(self, reader: StoreReader) -> None:
         """Read the names back: at a start, or when a sweep deleted some.
@@ -85,6 +89,10 @@ class Catalog:
         self._published.quiet(session_id, self._clock.now_us())
         self._serving.withdraw(session_id)
 
+    def let_go(self, session_id: SessionId) -> None:
+        """Another server serves the session now, with its llms."""
+        self._serving.withdraw(session_id)
+
     def llms(self, after: str, limit: int, limits: Limits = NO_LIMITS) -> list[Llm]:
         """The next llms by name, live or not, that lie within the limits."""
         return self._published.page(after, limit, limits)
@@ -102,6 +110,19 @@ class Catalog:
     def slots(self, lane: str) -> int:
         """Slots, busy ones too, that may take from the lane; llms of one engine share theirs."""
         engines = {(session.id, llm.engine): llm.slots for session, llm in self.serving(lane)}
+        return sum(engines.values())
+
+    def slots_elsewhere(self, lane: str) -> int:
+        """Slots, busy ones too, that sessions of other servers have for the lane."""
+        if not self._shared:
+            return 0
+        scope, name = parse_lane(lane)
+        members = self._published.pools.get(name, {}) if scope is LaneScope.POOL else self._published.by_name
+        engines = {
+            (llm.session_id, llm.engine): llm.slots
+            for llm in members.values()
+            if llm.status is LlmStatus.ACTIVE and llm.session_id not in self.sessions and lane in lanes_of(llm)
+        }
         return sum(engines.values())
 
     @property

@@ -6,6 +6,7 @@ list from its own place on, so a slow one costs nothing but the list.
 """
 
 import asyncio
+import contextlib
 from collections.abc import Callable
 from typing import Final
 
@@ -14,117 +15,13 @@ from inferpool.core.ids import TaskId
 from inferpool.core.lifecycle import TERMINAL, Status
 from inferpool.core.stream import Place, unpack_chunks
 from inferpool.core.task import Answer, Fault, StoredTask
-from inferpool.dispatch.strand import Chunks, Ended, Head, Memory, Outcome, Restarted, Seen, Strand
+from inferpool.dispatch.strand import Memory, Outcome, Strand
+from inferpool.dispatch.watcher import Watcher
 from inferpool.store.protocol import StoreReader
 
 
-class Watcher:
-    """One follower of a task, at its own place in the stream."""
-
-    def __init__(self, feed: "Feed", strand: Strand, seen: Place | None = None, *, blocking: bool = False) -> None:
-        self._feed = feed
-        self._blocking = blocking
-        self._strand = strand
-        self._attempt = seen.attempt if seen else 0
-        self._seq = seen.seq if seen else 0
-        self._ended = False
-        self._open = True
-
-    @property
-    def task_id(self) -> TaskId:
-        """The task that is followed."""
-        return self._strand.task_id
-
-    @property
-    def outcome(self) -> Outcome | None:
-        """How the task ended (or that the server ends before it); None while it lives."""
-        return self._strand.outcome or self._feed.closing
-
-    @property
-    def head(self) -> Head | None:
-        """The engine's status, once it is known."""
-        return self._strand.head
-
-    def take(self) -> list[Seen]:
-        """All that is new since the last call; after `Ended`, nothing more ever comes."""
-        news: list[Seen] = []
-        strand = self._strand
-        if self._ended:
-            return news
-        if strand.attempt not in {0, self._attempt} and self._wants(strand):
-            if self._seq:
-                news.append(Restarted(strand.attempt))
-            self._attempt, self._seq = strand.attempt, 0
-        if strand.attempt == self._attempt and len(strand.chunks) > self._seq:
-            news.append(Chunks(self._attempt, self._seq + 1, strand.chunks[self._seq :]))
-            self._seq = len(strand.chunks)
-        outcome = self.outcome
-        if outcome is not None:
-            self._ended = True
-            news.append(Ended(outcome))
-        return news
-
-    def _wants(self, strand: Strand) -> bool:
-        """A task that ended without an answer voids nothing that was seen: the end says it all."""
-        return strand.outcome is None or strand.outcome.status is Status.COMPLETED
-
-    async def wait(self, timeout_s: float | None = None) -> bool:
-        """Until there may be something new: True; False when `timeout_s` passed before."""
-        return self._has_news() or await self._next(timeout_s)
-
-    def _forget(self, future: asyncio.Future[None]) -> bool:
-        """Whether the future was still waiting."""
-        waiting = self._strand.waiting
-        if future in waiting:
-            waiting.remove(future)
-            return True
-        return False
-
-    def _has_news(self) -> bool:
-        strand = self._strand
-        if self._ended:
-            return False
-        newer = strand.attempt not in {0, self._attempt} and (self._seq > 0 or bool(strand.chunks))
-        more = strand.attempt == self._attempt and len(strand.chunks) > self._seq
-        return self.outcome is not None or newer or more
-
-    async def end(self, timeout_s: float | None = None) -> Outcome | None:
-        """The task's end; None when `timeout_s` passed before."""
-        loop = self._feed.loop
-        until = None if timeout_s is None else loop.time() + timeout_s
-        while (outcome := self.outcome) is None:
-            left = None if until is None else until - loop.time()
-            if left is not None and left <= 0:
-                return None
-            await self._next(left)
-        return outcome
-
-    async def _next(self, timeout_s: float | None) -> bool:
-        # Once a chunk: `asyncio.wait` with its set of tasks would cost half of what a relayed chunk may.
-        loop = self._feed.loop
-        future = loop.create_future()
-        self._strand.waiting.append(future)
-        timer = None if timeout_s is None else loop.call_later(timeout_s, _give_up, future)
-        try:
-            await future
-        finally:
-            if timer is not None:
-                timer.cancel()
-            woken = not self._forget(future)
-        return woken
-
-    def close(self, *, by_server: bool = False) -> None:
-        """Stop following. `by_server`: the server ended the response itself, which cancels nothing."""
-        if self._open:
-            self._open = False
-            if self._blocking:
-                self._feed.unblock()
-            self._feed.detach(self._strand, by_server=by_server)
-
-
-def _give_up(future: asyncio.Future[None]) -> None:
-    if not future.done():
-        future.set_result(None)
+def _nowhere(_: Strand) -> None:
+    """There is no other server."""
 
 
 class Feed:
@@ -139,6 +36,8 @@ class Feed:
         self.blocked = 0
         """Callers that wait for an answer."""
         self.closing: Outcome | None = None
+        self.sought: Callable[[Strand], None] = _nowhere
+        """Called with a task that a watcher follows here while another server knows more of it, perhaps."""
         self._drained: list[asyncio.Future[None]] = []
 
     @property
@@ -183,21 +82,42 @@ class Feed:
         strand.forgotten = True
         return strand
 
-    def follow(self, task_id: TaskId, alone: Callable[[TaskId], None] | None = None) -> Watcher:
+    def begin(self, task_id: TaskId, attempt: int) -> Strand:
+        """The strand of an attempt whose worker speaks to this server."""
+        strand = self.strand(task_id)
+        strand.here = True
+        strand.begin(attempt)
+        return strand
+
+    def find(self, task_id: TaskId) -> Strand | None:
+        """The task's strand, if anything is remembered of it."""
+        return self._strands.get(task_id)
+
+    def followed_elsewhere(self) -> list[Strand]:
+        """The tasks that are followed here although they wait, or run by way of another server."""
+        return [one for one in self._strands.values() if one.watchers and not one.here and one.outcome is None]
+
+    def follow(
+        self, task_id: TaskId, alone: Callable[[TaskId], None] | None = None, *, streamed: bool = False
+    ) -> Watcher:
         """Follow a task that this call is about to enqueue; `alone` is called when the last watcher leaves before its end."""
         strand = self.strand(task_id)
         strand.alone = alone
+        strand.streamed |= streamed
         strand.watchers += 1
         self.blocked += 1
         return Watcher(self, strand, blocking=True)
 
-    async def watch(self, task_id: TaskId, seen: Place | None = None, *, blocking: bool = False) -> Watcher:
+    async def watch(
+        self, task_id: TaskId, seen: Place | None = None, *, blocking: bool = False, streamed: bool = False
+    ) -> Watcher:
         """Follow a task from where `seen` stopped. Raises `NotFound` when there is no such row.
 
-        `blocking`: a caller waits for the answer, so that a shutdown waits for it too.
+        `blocking`: a caller waits for the answer, so that a shutdown waits for it too. `streamed`: it wants the chunks.
         """
         strand = self.strand(task_id)
         strand.watchers += 1
+        strand.streamed |= streamed
         self.blocked += blocking
         watcher = Watcher(self, strand, seen, blocking=blocking)
         if strand.attempt == 0 and strand.outcome is None:
@@ -206,6 +126,8 @@ class Feed:
             except BaseException:  # whatever ends the reading, nobody watches then
                 watcher.close(by_server=True)
                 raise
+        if strand.outcome is None and not strand.here:
+            self.sought(strand)
         return watcher
 
     async def _recall(self, strand: Strand) -> None:
@@ -244,6 +166,35 @@ class Feed:
         elif stored.row.status in TERMINAL:
             self.end(task_id, outcome_of(stored))
 
+    async def settle_elsewhere(self, task_id: TaskId, last_seq: int | None = None) -> None:
+        """Tell the watchers of an end that another server wrote; `last_seq`: the number of its last chunk, if that is known.
+
+        Chunks that did not get here are read from the store first: a stream must not end short of its last ones.
+        """
+        strand = self._strands.get(task_id)
+        if strand is None or strand.outcome is not None:
+            return
+        if strand.streamed and last_seq != len(strand.chunks):
+            with contextlib.suppress(NotFound):  # purged meanwhile: told below
+                await self._recall(strand)
+        await self.settle(task_id)
+        if not strand.watchers:
+            self._forget(strand)
+
+    def relayed(self, task_id: TaskId, attempt: int, first_seq: int, payloads: list[str]) -> bool:
+        """Take chunks that another server heard. False: there is a gap before them, what is missing must be asked for."""
+        strand = self._strands.get(task_id)
+        if strand is None or strand.outcome is not None or attempt < strand.attempt:
+            return True
+        strand.begin(attempt)
+        have = len(strand.chunks)
+        if first_seq > have + 1:
+            return False
+        for payload in payloads[have + 1 - first_seq :]:
+            strand.add(payload)
+        strand.wake()
+        return True
+
     def end(self, task_id: TaskId, outcome: Outcome) -> None:
         """The task ended: wake who waits, forget it when nobody does."""
         strand = self._strands.get(task_id)
@@ -258,7 +209,10 @@ class Feed:
     def lost(self, task_id: TaskId) -> None:
         """The attempt was taken away and the task waits again: without watchers nothing needs to be remembered."""
         strand = self._strands.get(task_id)
-        if strand is not None and not strand.watchers:
+        if strand is None:
+            return
+        strand.here = False
+        if not strand.watchers:
             self._forget(strand)
 
     def part(self, task_id: TaskId) -> None:
@@ -274,7 +228,7 @@ class Feed:
             strand.alone = None
         if strand.watchers:
             return
-        if strand.outcome is not None or strand.attempt == 0:
+        if strand.outcome is not None or not strand.here:
             self._forget(strand)
         if strand.outcome is None and strand.alone is not None:
             strand.alone(strand.task_id)

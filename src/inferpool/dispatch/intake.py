@@ -56,18 +56,18 @@ class Intake:
     def _check_mode(self, call: Call, routing: Routing, has_slot: bool) -> None:
         if call.mode is QueueMode.LIVE and not self._shared.catalog.live(routing, call.endpoint):
             raise LlmUnavailable(f"no live worker serves {call.model!r}; call with `Inferpool-Queue: wait` to queue")
-        if call.mode is QueueMode.NEVER and not has_slot:
+        if call.mode is QueueMode.NEVER and not has_slot and not self._shared.peers.free(routing.lane):
             raise LlmUnavailable(f"no slot of {call.model!r} is free now; call with `Inferpool-Queue: wait` to queue")
 
     async def _submit_watched(self, call: Call, task: NewTask, slot: tuple[LiveSession, Llm] | None) -> Ticket:
         feed = self._shared.feed
         # Before the row exists, so that no end can be missed.
-        watcher = feed.follow(task.id, None if call.persist else self._abandon)
+        watcher = feed.follow(task.id, None if call.persist else self._abandon, streamed=call.streaming)
         try:
             stored = await self._enqueue(task, slot)
             if not stored.created:
                 watcher.close(by_server=True)
-                watcher = await feed.watch(stored.task_id, blocking=True)
+                watcher = await feed.watch(stored.task_id, blocking=True, streamed=call.streaming)
         except BaseException as error:  # a caller that is gone abandons the row, a failure left none
             watcher.close(by_server=isinstance(error, Exception))
             raise
@@ -111,7 +111,8 @@ class Intake:
         if stored is not None:
             shared.tally.enqueued[task.endpoint] += stored.created
             if not stored.attempt:
-                self._scheduler.kick(routing.lane)
+                watched = stored.created and shared.feed.knows(task.id)
+                self._scheduler.call(routing.lane, task.id if watched else None)
 
     def _new_task(self, call: Call, routing: Routing, rank: float) -> NewTask:
         shared = self._shared
@@ -188,8 +189,9 @@ class Intake:
             shared.backlog.refused(row.lane, row.owner, row.priority, rank)
             raise
         shared.feed.part(task_id)
+        shared.announcer.parted(task_id)
         shared.backlog.entered(moved.lane, moved.size)
-        self._scheduler.kick(moved.lane)
+        self._scheduler.call(moved.lane)
         return await self._owned(task_id, owner)
 
     async def purge(self, task_id: TaskId, owner: str | None) -> None:
@@ -197,6 +199,7 @@ class Intake:
         await self._owned(task_id, owner)
         await self._shared.store.purge(task_id)
         self._shared.feed.part(task_id)
+        self._shared.announcer.parted(task_id)
 
 
 def _digest(call: Call) -> str:

@@ -3,7 +3,7 @@
 import asyncio
 
 from inferpool.core.access import LOCAL
-from inferpool.core.ids import SessionId, TaskId
+from inferpool.core.ids import ServerId, SessionId, TaskId
 from inferpool.core.lanes import llm_lane, pool_lane, tier_lane
 from inferpool.core.llm import Llm
 from inferpool.core.session import HeldAttempt
@@ -34,6 +34,8 @@ class LiveSession:
         self.paused = 0
         """Registrations or losses under way: nothing new is claimed."""
         self.gone = False
+        self.served_by: ServerId | None = None
+        """The server that serves it, where this one only hears it; None: this one."""
         self.revisions: dict[str, int] = {}
         """The newest change taken of each llm in this epoch."""
         self.busy = 0

@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 
 from inferpool.core.errors import Code
-from inferpool.core.lifecycle import Status
+from inferpool.core.lifecycle import TERMINAL, Status
 from inferpool.dispatch.scheduler import Scheduler
 from inferpool.dispatch.shared import Shared
 from inferpool.store.protocol import Moved
@@ -18,6 +18,7 @@ class Moves:
         self._feed = shared.feed
         self._background = shared.background
         self._tally = shared.tally
+        self._announcer = shared.announcer
         self._scheduler = scheduler
 
     def apply(self, moved: Iterable[Moved], code: Code = Code.WORKER_LOST) -> None:
@@ -28,7 +29,7 @@ class Moves:
                 self._tally.reverted["lost"] += 1
                 self._backlog.came_back(task)
                 self._feed.lost(task.task_id)
-                self._scheduler.kick(task.lane)
+                self._scheduler.call(task.lane)
             elif task.status is Status.CLAIMED:
                 self._tally.adopted += 1
                 self._backlog.left(task)
@@ -39,13 +40,17 @@ class Moves:
     def _stop(self, task: Moved) -> None:
         session = self._catalog.sessions.get(task.session_id) if task.session_id else None
         held = session.held.get((task.task_id, task.attempt)) if session else None
-        if session and held and task.status is not Status.CLAIMED:
-            why = "cancelled" if task.status is Status.CANCELLED else "stale"
+        why = "cancelled" if task.status is Status.CANCELLED else "stale"
+        if session is None and task.status in TERMINAL:
+            self._announcer.taken(task, why)
+        elif session and held and task.status is not Status.CLAIMED:
             self._scheduler.stop(session, held, why)
 
     def _ended(self, task: Moved) -> None:
         if task.session_id is None:
             self._backlog.left(task)
+            self._announcer.withdrawn(task)
+        self._announcer.ended(self._feed.find(task.task_id), task.task_id, task.attempt)
         if self._feed.knows(task.task_id):
             self._background.spawn(self._feed.settle(task.task_id), "settle")
 
@@ -53,7 +58,7 @@ class Moves:
         """Pending rows whose back-off is over."""
         for task in moved:
             self._backlog.mark(task.lane)
-            self._scheduler.kick(task.lane)
+            self._scheduler.call(task.lane)
 
     def waiting(self, lanes: Iterable[str]) -> None:
         """Lanes in which the poll saw a ready row."""

@@ -96,9 +96,7 @@ class Poll:
                 session.channel.lost()
             if session.lost_at is not None and now - session.lost_at > options.grace_s:
                 await self._losses.lose(session, counts=not session.leaving)
-        if now - self._started_at > options.grace_s:
-            for orphan in list(self._losses.orphans.values()):
-                await self._losses.lose_orphan(orphan)
+        await self._losses.lose_orphans(options.grace_s)
 
     async def _slots(self) -> None:
         """Slots whose worker never said `stopped` to its cancel."""
@@ -113,7 +111,7 @@ class Poll:
         return held.state is HeldState.STOPPING and since > 0 and now - since > self._shared.options.slot_release_s
 
     async def _clocks(self) -> None:
-        clocks = self._shared.backlog.ranker.dirty_clocks()
+        clocks = self._shared.backlog.rising_clocks()
         if clocks:
             await self._shared.store.write_clocks(clocks)
 
@@ -132,7 +130,9 @@ class Heartbeat:
 
     async def beat(self) -> None:
         """One heartbeat."""
-        heard: list[LiveSession] = [session for session in self._shared.catalog.sessions.values() if session.heard]
+        catalog = self._shared.catalog
+        speaking: list[LiveSession] = [*catalog.sessions.values(), *catalog.guests.values()]
+        heard = [session for session in speaking if session.heard]
         for session in heard:
             session.heard = False
         await self._shared.store.beat(self._shared.server_id, [session.id for session in heard])

@@ -7,14 +7,12 @@ from typing import Final
 import msgspec
 
 from inferpool.core.access import NO_LIMITS, Limits
-from inferpool.core.clock import SECOND, Clock
+from inferpool.core.clock import SECOND
 from inferpool.core.lanes import LaneScope, llm_lane, parse_lane, pool_lane
 from inferpool.core.llm import Llm
-from inferpool.dispatch.backlog import Backlog
 from inferpool.dispatch.catalog import Catalog
-from inferpool.dispatch.pace import Pace
+from inferpool.dispatch.shared import Shared
 from inferpool.dispatch.slots import HeldState
-from inferpool.store.protocol import StoreReader
 
 _READ: Final = 10_000
 """Rows that one look may read, over all lanes (spec section 2, "Conventions")."""
@@ -39,12 +37,13 @@ class PoolView(msgspec.Struct, frozen=True, kw_only=True):
 class Pools:
     """The pools with a member, or with something that waits."""
 
-    def __init__(self, reader: StoreReader, catalog: Catalog, backlog: Backlog, pace: Pace, clock: Clock) -> None:
-        self._reader = reader
-        self._catalog = catalog
-        self._backlog = backlog
-        self._pace = pace
-        self._clock = clock
+    def __init__(self, shared: Shared) -> None:
+        self._reader = shared.reader
+        self._catalog = shared.catalog
+        self._backlog = shared.backlog
+        self._pace = shared.pace
+        self._peers = shared.peers
+        self._clock = shared.clock
 
     def names(self, limits: Limits = NO_LIMITS) -> list[str]:
         """Their names in order; with limits, those alone that lie within, or have a member that does."""
@@ -62,7 +61,7 @@ class Pools:
         lanes = {name: self._lanes(name) for name in names}
         waiting = [lane for of_pool in lanes.values() for lane in of_pool if self._backlog.pending(lane)]
         ages = dict(await self._reader.oldest(waiting, max(1, _READ // max(1, len(waiting)))))
-        running = self._running()
+        running = running_by_pool(self._catalog) + self._peers.running()
         return [self._view(name, lanes[name], ages, running[name], limits) for name in names]
 
     def _lanes(self, name: str) -> list[str]:
@@ -73,19 +72,20 @@ class Pools:
         return PoolView(
             name=name,
             members=[llm for _, llm in sorted(self._members(name).items()) if limits.sees(llm.name, name)],
-            slots=self._catalog.slots(pool_lane(name)),
+            slots=self._catalog.slots(pool_lane(name)) + self._catalog.slots_elsewhere(pool_lane(name)),
             running=running,
             pending=sum(map(self._backlog.pending, lanes)),
             oldest_wait_s=round(max(0, self._clock.now_us() - min(made)) / SECOND, 3) if made else None,
             expected_wait_s=self._pace.newcomer_s(pool_lane(name)),
         )
 
-    def _running(self) -> Counter[str]:
-        """Attempts under way by the pool of their llm."""
-        count: Counter[str] = Counter()
-        for session in self._catalog.sessions.values():
-            for held in session.held.values():
-                llm = session.llms.get(held.llm_name)
-                if llm is not None and held.state in _RUNNING:
-                    count[llm.pool] += 1
-        return count
+
+def running_by_pool(catalog: Catalog) -> Counter[str]:
+    """Attempts under way at this server, by the pool of their llm."""
+    count: Counter[str] = Counter()
+    for session in catalog.sessions.values():
+        for held in session.held.values():
+            llm = session.llms.get(held.llm_name)
+            if llm is not None and held.state in _RUNNING:
+                count[llm.pool] += 1
+    return count

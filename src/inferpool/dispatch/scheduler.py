@@ -3,7 +3,7 @@
 import asyncio
 from functools import partial
 
-from inferpool.core.ids import BatchId
+from inferpool.core.ids import BatchId, TaskId
 from inferpool.core.llm import Llm, LlmStatus
 from inferpool.core.task import ClaimedTask
 from inferpool.dispatch.frames import cancel_frame, infer_frame
@@ -26,6 +26,7 @@ class Scheduler:
         self._server_id = shared.server_id
         self._clock = shared.clock
         self._tally = shared.tally
+        self._announcer = shared.announcer
         self._dirty: dict[tuple[str, str], tuple[LiveSession, Engine]] = {}
         self._wakeup: asyncio.Event = asyncio.Event()
 
@@ -51,8 +52,7 @@ class Scheduler:
 
     def dispatch(self, session: LiveSession, task: ClaimedTask) -> None:
         """A claim that is durable goes to its worker."""
-        strand = self._feed.strand(task.task_id)
-        strand.begin(task.attempt)
+        strand = self._feed.begin(task.task_id, task.attempt)
         self._tally.claim(task.task_id, self._clock.now_us())
         held = Held(task.task_id, task.attempt, task.llm_name, session.engine_of(task.llm_name), strand)
         held.flow = (task.lane, task.owner, task.priority)
@@ -64,6 +64,11 @@ class Scheduler:
         session.channel.push(infer_frame(session.id, task, self._options.run_limit), held)
 
     # ---- filling -------------------------------------------------------------------------------------------------
+
+    def call(self, lane: str, watched: TaskId | None = None) -> None:
+        """A task came into the lane: whoever serves it, here or elsewhere, may have room. `watched`: who waits for it is here."""
+        self.kick(lane)
+        self._announcer.waiting(lane, watched)
 
     def kick(self, lane: str) -> None:
         """The lane has something to claim: whoever serves it may have room."""
@@ -210,4 +215,5 @@ class Scheduler:
         if settlement.moved is not None:
             self._backlog.came_back(settlement.moved)
             self._feed.lost(settlement.moved.task_id)
-            self.kick(settlement.moved.lane)
+            if settlement.moved.ready:
+                self.call(settlement.moved.lane)

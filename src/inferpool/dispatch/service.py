@@ -11,26 +11,32 @@ from inferpool.core.errors import InferpoolError
 from inferpool.core.histogram import Flushes
 from inferpool.core.ids import NewId, ServerId
 from inferpool.dispatch.access import Access, Makers
+from inferpool.dispatch.announcer import Announcer
 from inferpool.dispatch.audit import Trail
 from inferpool.dispatch.background import Background, Log
 from inferpool.dispatch.backlog import Backlog
+from inferpool.dispatch.bus import Bus
 from inferpool.dispatch.catalog import Catalog
 from inferpool.dispatch.feed import Feed
+from inferpool.dispatch.hearing import Hearing
 from inferpool.dispatch.intake import Intake
 from inferpool.dispatch.line import Queue
 from inferpool.dispatch.losses import Losses
 from inferpool.dispatch.moves import Moves
+from inferpool.dispatch.net import Net
 from inferpool.dispatch.options import DispatchOptions
 from inferpool.dispatch.pace import Pace
+from inferpool.dispatch.peers import Peers
 from inferpool.dispatch.poll import Heartbeat, Poll
 from inferpool.dispatch.pools import Pools
+from inferpool.dispatch.roaming import Roaming
 from inferpool.dispatch.scheduler import Scheduler
 from inferpool.dispatch.sessions import SessionDesk
 from inferpool.dispatch.shared import Shared
 from inferpool.dispatch.sweeps import Sweeps
 from inferpool.dispatch.tally import Tally
-from inferpool.dispatch.uplink import Uplink
 from inferpool.store.protocol import Store, StoreReader
+from inferpool.store.servers_protocol import Signals
 
 
 class Parts(msgspec.Struct, frozen=True, kw_only=True):
@@ -43,6 +49,8 @@ class Parts(msgspec.Struct, frozen=True, kw_only=True):
     log: Log
     own_token: str | None = None
     """What the worker in this very process shows, if there is one."""
+    signals: Signals | None = None
+    """The way to other servers; None: there is none."""
 
 
 class Dispatch:
@@ -56,23 +64,32 @@ class Dispatch:
         self.ready = False
         self.tally = Tally()
         self.flushes: Flushes = store.flushes
-        self.catalog = Catalog(parts.clock)
+        self.bus = Bus(parts.signals, server_id, parts.log)
+        self.peers = Peers()
+        self.catalog = Catalog(parts.clock, shared=not self.bus.alone)
         self.feed = Feed(reader)
-        self.backlog = Backlog(options)
-        self.pace = Pace(self.catalog, self.backlog)
+        self.backlog = Backlog(options, shared=not self.bus.alone)
+        self.pace = Pace(self.catalog, self.backlog, self.peers)
         self.queue = Queue(reader, self.backlog, self.pace, parts.clock)
-        self.pools = Pools(reader, self.catalog, self.backlog, self.pace, parts.clock)
         self.background = Background(parts.log)
         shared = self._share(store, parts, server_id)
         self._log = parts.log
+        self._store = store
+        self._server_id = server_id
+        self.pools = Pools(shared)
         self.scheduler = Scheduler(shared)
         moves = Moves(shared, self.scheduler)
         self.losses = Losses(shared, moves)
         self.intake = Intake(shared, self.scheduler, moves)
-        self.desk = SessionDesk(shared, self.scheduler, moves, self.losses, Uplink(shared, self.scheduler))
+        roaming = Roaming(shared, self.scheduler, self.losses)
+        self.desk = SessionDesk(shared, self.scheduler, moves, self.losses, roaming)
         self.access = Access(store, reader, Makers(parts.clock, parts.new_id, parts.new_secret, parts.own_token))
         self.trail = Trail(store, parts.clock, parts.new_id)
-        self.poll = Poll(shared, self.scheduler, moves, self.losses, [self.access.refresh, self.trail.flush])
+        self.net = Net(shared, self.scheduler, self.losses, roaming)
+        more = [self.access.refresh, self.trail.flush, *self.net.duties()]
+        self.poll = Poll(shared, self.scheduler, moves, self.losses, more)
+        self.bus.join(shared.announcer.collect, Hearing(shared, self.scheduler, moves, roaming).hear, self.net.missed)
+        self.feed.sought = shared.announcer.watch
         self.heartbeat = Heartbeat(shared)
         self.sweeps = Sweeps(shared, moves, self.losses)
 
@@ -94,6 +111,9 @@ class Dispatch:
             feed=self.feed,
             pace=self.pace,
             tally=self.tally,
+            bus=self.bus,
+            peers=self.peers,
+            announcer=Announcer(self.bus, self.peers),
         )
 
     @property
@@ -109,6 +129,7 @@ class Dispatch:
         await self.backlog.recall(self.reader)
         self.catalog.know(self.backlog.lanes())
         await self.losses.find_orphans()
+        self.bus.start(self.background)
         self.background.spawn(self.scheduler.run(), "scheduler")
         self.background.spawn(self.heartbeat.run(), "heartbeat")
         self.background.spawn(self.poll.run(), "poll")
@@ -136,3 +157,5 @@ class Dispatch:
         await self.background.close()
         with contextlib.suppress(InferpoolError):  # the store is gone: nobody is left to be told
             await self.trail.flush()
+            if not self.bus.alone:
+                await self._store.retire_server(self._server_id)

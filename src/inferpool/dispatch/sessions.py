@@ -1,23 +1,21 @@
 """Sessions as they come, bind their channel, leave, get lost."""
 
 import asyncio
-import hashlib
-import hmac
 from functools import partial
 
-import msgspec
-
 from inferpool.core.access import NO_LIMITS, Limits
-from inferpool.core.errors import Forbidden, NotFound, SessionInactive, SessionReplaced, ShuttingDown
+from inferpool.core.errors import NotFound, SessionInactive, SessionReplaced, ShuttingDown
 from inferpool.core.failpoints import reach
 from inferpool.core.ids import SessionId, TaskId
 from inferpool.core.session import HeldAttempt, Registration
 from inferpool.core.task import HeldTask, StoredTask
 from inferpool.dispatch.admission import check_limits, check_registration
 from inferpool.dispatch.channel import Channel
+from inferpool.dispatch.credentials import Credentials, check_hash, check_speaker, hashed
 from inferpool.dispatch.live import LiveSession, lanes_of
 from inferpool.dispatch.losses import Losses
 from inferpool.dispatch.moves import Moves
+from inferpool.dispatch.roaming import Roaming
 from inferpool.dispatch.scheduler import Scheduler
 from inferpool.dispatch.shared import Shared
 from inferpool.dispatch.slots import Held, HeldState
@@ -26,25 +24,16 @@ from inferpool.store.protocol import Registered
 from inferpool.wire.sessions import Event, PublishedLlm, RefusedEvent, RegisterReply, RegisterRequest, Resume
 
 
-class Credentials(msgspec.Struct, frozen=True):
-    """Who speaks on a session route."""
-
-    session_id: SessionId
-    secret: str
-    epoch: int
-    only: str | None = None
-    """The subject whose sessions alone it may speak for; None: for any."""
-
-
 class SessionDesk:
     """Every session route ends here."""
 
-    def __init__(self, shared: Shared, scheduler: Scheduler, moves: Moves, losses: Losses, uplink: Uplink) -> None:
+    def __init__(self, shared: Shared, scheduler: Scheduler, moves: Moves, losses: Losses, roaming: Roaming) -> None:
         self._shared = shared
         self._scheduler = scheduler
         self._moves = moves
         self._losses = losses
-        self._uplink = uplink
+        self._roaming = roaming
+        self._uplink = Uplink(shared, scheduler)
         self._sessions = shared.catalog.sessions
 
     # ---- registering ---------------------------------------------------------------------------------------------
@@ -60,7 +49,7 @@ class SessionDesk:
         check_limits(request, limits)
         made = self._shared.new_secret() if request.session_id is None else None
         session_id = SessionId(request.session_id or self._shared.new_id())
-        secret_hash = _hash(made or secret or "")
+        secret_hash = hashed(made or secret or "")
         old = self._sessions.get(session_id)
         if old is not None:
             self._check_successor(old, secret_hash, request.epoch)
@@ -78,14 +67,14 @@ class SessionDesk:
         reach("register.after_commit")
         session = self._install(session_id, secret_hash, registered, request)
         session.subject = subject
+        self._shared.announcer.sessions([session_id])
         self._shared.log.info(
             "session registered", session_id=session_id, epoch=session.epoch, worker=request.worker.name
         )
         return self._reply(session, made, registered)
 
     def _check_successor(self, old: LiveSession, secret_hash: str, epoch: int) -> None:
-        if not hmac.compare_digest(old.secret_hash, secret_hash):
-            raise Forbidden("this session id has another secret")
+        check_hash(old.secret_hash, secret_hash)
         if epoch <= old.epoch:
             raise SessionReplaced(f"epoch {epoch} is not above {old.epoch}, the newest of this session", old.epoch)
 
@@ -122,6 +111,7 @@ class SessionDesk:
             if (attempt.task_id, attempt.attempt) in running:
                 self._hold_dropped(session, attempt, old)
         self._sessions[session_id] = session
+        self._shared.catalog.guests.pop(session_id, None)
         self._losses.orphans.pop(session_id, None)
         if old is not None:
             old.retire()
@@ -131,8 +121,7 @@ class SessionDesk:
 
     def hold(self, session: LiveSession, task: HeldTask) -> Held:
         """An attempt that the row says is the session's, known to its worker."""
-        strand = self._shared.feed.strand(task.task_id)
-        strand.begin(task.attempt)
+        strand = self._shared.feed.begin(task.task_id, task.attempt)
         held = Held(task.task_id, task.attempt, task.llm_name, session.engine_of(task.llm_name), strand)
         held.state = HeldState.WRITTEN
         session.hold(held)
@@ -171,7 +160,9 @@ class SessionDesk:
 
         Raises `Forbidden`, `SessionReplaced`, `SessionInactive`, `ShuttingDown`.
         """
-        session = self.authenticate(who)
+        if self._shared.feed.closing is not None:
+            raise ShuttingDown("this server is shutting down: a channel opened now would not last")
+        session = self._local(who) or await self._roaming.newcomer(who)
         if session.bound:
             raise SessionInactive("this epoch has had its channel; register again for another")
         session.bound = True
@@ -180,10 +171,11 @@ class SessionDesk:
         except BaseException:  # not bound after all, whatever stopped it
             session.bound = False
             raise
+        self._take_over(session)
+        self._shared.announcer.sessions([session.id])
         if session.gone:
             raise SessionReplaced("a newer registration of this session came in between", session.epoch + 1)
         if self._shared.feed.closing is not None:
-            session.bound = False
             raise ShuttingDown("this server is shutting down: a channel opened now would outlive it")
         for task in held:
             if (task.task_id, task.attempt) not in session.held:
@@ -194,6 +186,17 @@ class SessionDesk:
         self._send_waiting_cancels(session)
         self._fill(session)
         return session.channel
+
+    def _take_over(self, session: LiveSession) -> None:
+        """Another server registered it: from now on this one serves it. Raises `SessionReplaced`."""
+        current = self._sessions.get(session.id)
+        if current is session or session.gone:
+            return
+        if current is not None:
+            if current.epoch > session.epoch:
+                raise SessionReplaced("a newer registration of this session came in between", current.epoch)
+            self._losses.let_go(current)
+        self._roaming.welcome(session)
 
     def _send_waiting_cancels(self, session: LiveSession) -> None:
         for held in session.held.values():
@@ -223,31 +226,36 @@ class SessionDesk:
 
     # ---- speaking ------------------------------------------------------------------------------------------------
 
-    def authenticate(self, who: Credentials) -> LiveSession:
-        """The session of this epoch. Raises `SessionInactive`, `Forbidden`, `SessionReplaced`."""
+    def _local(self, who: Credentials) -> LiveSession | None:
+        """The session, if this server serves it under that epoch (another server may have seen a newer one).
+
+        Raises `NotFound`, `Forbidden`, `SessionReplaced`.
+        """
         session = self._sessions.get(who.session_id)
-        if session is None:
-            raise SessionInactive("this server has no such active session: register (again)")
-        if who.only not in {None, session.subject}:
-            raise NotFound.unseen(f"there is no session {who.session_id}")
-        if not hmac.compare_digest(session.secret_hash, _hash(who.secret)):
-            raise Forbidden("this session id has another secret")
-        if who.epoch != session.epoch:
-            raise SessionReplaced(f"epoch {who.epoch} was replaced by {session.epoch}", session.epoch)
+        if session is None or (who.epoch > session.epoch and not self._shared.bus.alone):
+            return None
+        check_speaker(who, session.subject, session.secret_hash, session.epoch)
         return session
+
+    async def authenticate(self, who: Credentials) -> LiveSession:
+        """The session of this epoch, whichever server serves it.
+
+        Raises `SessionInactive`, `NotFound`, `Forbidden`, `SessionReplaced`.
+        """
+        return self._local(who) or await self._roaming.guest(who)
 
     async def take(self, who: Credentials, events: list[Event]) -> list[RefusedEvent]:
         """Take an ordered batch of a worker's events; an empty one is a heartbeat. Returns what was refused."""
-        session = self.authenticate(who)
+        session = await self.authenticate(who)
         session.heard_at = self._now()
         session.heard = True
         return await self._uplink.take(session, events) if events else []
 
     async def request_body(self, who: Credentials, task_id: TaskId, attempt: int) -> StoredTask:
         """The body of an `infer` frame that was too big for it. Raises `NotFound` when the session does not hold it."""
-        session = self.authenticate(who)
-        stored = await self._shared.reader.task(task_id) if (task_id, attempt) in session.held else None
-        if stored is None:
+        session = await self.authenticate(who)
+        stored = await self._shared.reader.task(task_id)
+        if stored is None or (stored.row.claimed_by, stored.row.attempt) != (session.id, attempt):
             raise NotFound("this session does not hold that attempt")
         return stored
 
@@ -259,21 +267,25 @@ class SessionDesk:
         A bare id: an operator asks, or the session's owner.
         """
         if isinstance(who, Credentials):
-            session = self.authenticate(who)
+            session_id, epoch = who.session_id, (await self.authenticate(who)).epoch
         else:
-            known = self._sessions.get(who)
-            if known is None:
-                raise NotFound(f"there is no active session {who}")
-            session = known
-        session.leaving = True
-        self._shared.catalog.deactivate(session.id)
-        await self._shared.store.leave(session.id, session.epoch)
-        if session.channel is None:
+            session_id, epoch = who, None
+        session = self._sessions.get(session_id)
+        if session is None and epoch is None:
+            await self._find_active(session_id)
+        if session is not None:
+            session.leaving = True
+            self._shared.catalog.deactivate(session.id)
+        await self._shared.store.leave(session_id, epoch if session is None else session.epoch)
+        self._shared.announcer.sessions([session_id])
+        if session is not None and session.channel is None:
             await self._losses.lose(session, counts=False)
+
+    async def _find_active(self, session_id: SessionId) -> None:
+        """Raises `NotFound` where no server serves it."""
+        standings = [] if self._shared.bus.alone else await self._shared.reader.session_standings([session_id])
+        if not any(one.active for one in standings):
+            raise NotFound(f"there is no active session {session_id}")
 
     def _now(self) -> float:
         return asyncio.get_running_loop().time()
-
-
-def _hash(secret: str) -> str:
-    return hashlib.sha256(secret.encode()).hexdigest()

@@ -69,8 +69,10 @@ class Strand:
         "chunks",
         "forgotten",
         "head",
+        "here",
         "outcome",
         "size",
+        "streamed",
         "task_id",
         "waiting",
         "watchers",
@@ -85,6 +87,10 @@ class Strand:
         self.head: Head | None = None
         self.outcome: Outcome | None = None
         self.watchers = 0
+        self.here = False
+        """A session of this server runs the attempt, or speaks of it here: its chunks come in by themselves."""
+        self.streamed = False
+        """A watcher wants the chunks as they come, not the end alone."""
         self.alone: Callable[[TaskId], None] | None = None
         """Called when the last watcher leaves before the end: a blocked caller's task is then cancelled."""
         self.waiting: list[asyncio.Future[None]] = []

@@ -12,7 +12,7 @@ import msgspec
 
 from inferpool.core.errors import Code, StoreUnavailable
 from inferpool.core.failpoints import reach
-from inferpool.core.ids import TaskId
+from inferpool.core.ids import ServerId, TaskId
 from inferpool.core.lifecycle import HELD, Status
 from inferpool.core.stream import Verdict as SeqVerdict
 from inferpool.core.stream import judge_seq, pack_chunks
@@ -80,13 +80,22 @@ class Uplink:
                 self._other(batch, event)
         for strand in batch.touched:
             strand.wake()
+        self._shared.announcer.relay(batch.touched)
         if batch.touched:
             reach("stream.after_chunk")
         for key, future in batch.ends:
             settlement = await future
             if settlement.verdict in _REFUSING:
                 batch.refuse(key, settlement.verdict.value)
+        if session.served_by is not None:
+            self._tell_freed(session, session.served_by, events)
         return self._refused(batch)
+
+    def _tell_freed(self, session: LiveSession, server_id: ServerId, events: list[Event]) -> None:
+        """The worker is through with these attempts, whatever became of them: its slots are counted at its session's server."""
+        for event in events:
+            if isinstance(event, Result | Failed | Stopped | Returned):
+                self._shared.announcer.freed(server_id, session.id, TaskId(event.task_id), event.attempt)
 
     def _refused(self, batch: _Batch) -> list[RefusedEvent]:
         refused = list(batch.refused.values())
@@ -132,12 +141,13 @@ class Uplink:
         return reasons
 
     def _hold(self, session: LiveSession, row: TaskRow) -> None:
-        strand = self._shared.feed.strand(row.id)
-        strand.begin(row.attempt)
+        strand = self._shared.feed.begin(row.id, row.attempt)
         llm_name = row.claimed_llm or ""
         held = Held(row.id, row.attempt, llm_name, session.engine_of(llm_name), strand)
         held.state = HeldState.WRITTEN
         session.hold(held)
+        if session.served_by is not None:
+            self._shared.announcer.interest.asked(row.id, session.served_by, row.attempt, 0)
 
     # ---- one event -----------------------------------------------------------------------------------------------
 
@@ -252,6 +262,8 @@ class Uplink:
             fault = None if isinstance(end, Completion) else end.fault
             self._shared.tally.ended[status, fault.code if fault else ""] += 1
             outcome = Outcome(status=status, attempt=end.spoken.attempt, answer=end.answer, fault=fault)
+            strand = None if held is None else held.strand
+            self._shared.announcer.ended(strand, end.spoken.task_id, end.spoken.attempt)
             self._shared.feed.end(end.spoken.task_id, outcome)
         if isinstance(end, Completion) and held is not None and held.flow is not None:
             self._shared.backlog.spent(*held.flow, end.usage)
@@ -287,6 +299,7 @@ class Uplink:
             return
         session.change(msgspec.structs.replace(llm, status=event.status, slots=event.slots))
         self._shared.catalog.publish(session.llms.values(), session.id)
+        self._shared.announcer.sessions([session.id])
         self._scheduler.kick_session(session)
 
 

@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 from typing import Protocol
 
-from inferpool.dispatch.feed import Watcher
 from inferpool.dispatch.strand import Chunks, Ended, Restarted, Seen
+from inferpool.dispatch.watcher import Watcher
 from inferpool.server.request import Request
 
 

@@ -9,7 +9,7 @@ import msgspec
 from inferpool.core.errors import Forbidden, InvalidRequest, NotFound, ProtocolUnsupported
 from inferpool.core.ids import SessionId, TaskId
 from inferpool.core.session import PROTOCOL, Session
-from inferpool.dispatch.sessions import Credentials
+from inferpool.dispatch.credentials import Credentials
 from inferpool.server.presence import Presence
 from inferpool.server.query import Query, path_id
 from inferpool.server.request import EVENT_STREAM, Reply, Request, header_value

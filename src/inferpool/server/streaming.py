@@ -5,8 +5,8 @@ from typing import Final
 
 from inferpool.core.errors import Code, TaskFailed
 from inferpool.core.lifecycle import Status
-from inferpool.dispatch.feed import Watcher
 from inferpool.dispatch.strand import Chunks, Ended, Outcome, Restarted, Seen
+from inferpool.dispatch.watcher import Watcher
 from inferpool.server.following import Following, line_headers
 from inferpool.server.outcomes import answer_of, failure_frame, reply_of
 from inferpool.server.pump import pump

@@ -30,7 +30,7 @@ async def stream(site: Site, request: Request) -> Reply | None:
     stored = await find(site, request, task_id)
     if last is not None and last.ended and stored.row.status in TERMINAL and stored.row.attempt == last.attempt:
         return Reply(status=204)  # nothing more will come: an EventSource stops at this
-    watcher = await site.dispatch.feed.watch(task_id, last)
+    watcher = await site.dispatch.feed.watch(task_id, last, streamed=True)
     try:
         with Presence(request):
             framing = NativeFraming(site, stored)
