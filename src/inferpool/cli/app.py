@@ -1,21 +1,16 @@
-"""The command line as a whole: its commands, what becomes of their errors."""
+"""The command line as a whole: all its commands."""
 
-import asyncio
-import os
 import sys
 from collections.abc import Sequence
+from functools import partial
 from importlib.metadata import version
 from typing import Annotated
 
 import typer
-from typer.exceptions import Abort, TyperException
 
 from inferpool.cli import cancel, chat, delete, demo, describe, doctor, get, replay, serve, tail, token, up, worker
-from inferpool.cli.exits import EXIT_CODES, ExitCode, complain
-from inferpool.cli.remedies import told
-from inferpool.client.transport import TransportError
-from inferpool.core.errors import InferpoolError
-from inferpool.settings import SettingError
+from inferpool.cli.exits import EXIT_CODES, ExitCode
+from inferpool.cli.outcome import outcome
 
 app = typer.Typer(
     name="inferpool",
@@ -54,35 +49,8 @@ def inferpool(
 
 
 def run(arguments: Sequence[str]) -> int:
-    """Run one command; gives its exit code. An error of ours, or of the machine, is one line, never a traceback."""
-    try:
-        ended: object = app(list(arguments), prog_name="inferpool", standalone_mode=False)
-        sys.stdout.flush()
-    except (KeyboardInterrupt, asyncio.CancelledError, Abort):
-        return ExitCode.STOPPED
-    except BrokenPipeError:
-        return ExitCode.FAILED
-    except SystemExit as end:  # completion; also rich, where its reader has left
-        return end.code if isinstance(end.code, int) else ExitCode.FAILED
-    except (TyperException, SettingError) as error:
-        if str(error):  # a command without its arguments has shown its help already
-            complain(told(error))
-        return ExitCode.USAGE
-    except (InferpoolError, TransportError, OSError) as error:
-        complain(told(error))
-        return ExitCode.FAILED
-    finally:
-        _mute()
-    return ended if isinstance(ended, int) else ExitCode.DONE
-
-
-def _mute() -> None:
-    """Where our reader has left, or its disk is full, what is still unwritten goes nowhere: no complaint at the exit."""
-    for stream in (sys.stdout, sys.stderr):
-        try:
-            stream.flush()
-        except OSError:
-            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+    """Run one command; gives its exit code."""
+    return outcome(partial(app, list(arguments), prog_name="inferpool", standalone_mode=False))
 
 
 def main() -> None:
