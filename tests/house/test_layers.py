@@ -16,7 +16,7 @@ IMPURE = {
 }  # fmt: skip
 
 
-PORTS = ("inferpool.store.protocol.", "inferpool.store.access_protocol.")
+PORTS = tuple(f"inferpool.store.{name}." for name in ("protocol", "access_protocol", "servers_protocol"))
 
 
 def imported(path: Path) -> list[tuple[str, ast.stmt]]:

@@ -96,7 +96,7 @@ def test_the_port_is_all_that_dispatch_may_see_of_the_store() -> None:
     assert port["source_modules"] == ["inferpool.dispatch", "inferpool.server"]
     store = ROOT / "src" / "inferpool" / "store"
     modules = {f"inferpool.store.{path.stem}" for path in python_files("src/inferpool/store") if path.parent == store}
-    ports = {"inferpool.store.protocol", "inferpool.store.access_protocol"}
+    ports = {f"inferpool.store.{name}" for name in ("protocol", "access_protocol", "servers_protocol")}
     assert set(strings(port["forbidden_modules"])) == modules - ports - {"inferpool.store.__init__"}
 
 
