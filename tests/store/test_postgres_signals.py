@@ -9,11 +9,22 @@ import pytest
 
 from inferpool.core.errors import StoreUnavailable
 from inferpool.store.postgres import PostgresOptions, open_postgres
-from inferpool.store.postgres_driver import Timeouts
-from inferpool.store.postgres_signals import PostgresSignals, Pulse
+from inferpool.store.postgres_driver import Address, Timeouts, connect
+from inferpool.store.postgres_signals import Ear, PostgresSignals, Pulse
 from inferpool.store.servers_protocol import NOTE_LIMIT, Note
 from tests.store.builders import new_id
-from tests.store.listeners import ALL, PATIENCE_S, Counting, Gate, Listener, alone, connections, sent, signalling
+from tests.store.listeners import (
+    ALL,
+    FORBEARING,
+    PATIENCE_S,
+    Counting,
+    Gate,
+    Listener,
+    alone,
+    connections,
+    sent,
+    signalling,
+)
 from tests.store.shaky import in_thread, terminate, through, turn_of_the_loop
 from tests.store.side_desk import SideDesk, ask, emptied_desk
 from tests.store.stores import SettableClock, opened_sqlite
@@ -34,7 +45,7 @@ def desk() -> SideDesk:
 @pytest.fixture(scope="module")
 def mortal() -> Iterator[Throwaway]:
     """A server that a test may stop."""
-    own = Throwaway()
+    own = Throwaway(settings=("fsync=on",))
     yield own
     own.throw_away()
 
@@ -155,6 +166,8 @@ async def test_a_connection_that_answers_is_kept(desk: SideDesk) -> None:
     ):
         await pulses.heard(3)
         assert (here.links, wire.connections, here.texts) == (1, 1, [])
+        terminate(desk)
+        await here.linked(2)
 
 
 def pulse_of(signals: PostgresSignals) -> str:
@@ -223,14 +236,18 @@ async def test_who_stops_listening_leaves_neither_connection_nor_task(desk: Side
     assert here.task.cancelled()
 
 
-async def test_who_stops_listening_hears_no_more_not_even_what_has_arrived(desk: SideDesk) -> None:
-    async with signalling(desk.url) as one:
-        async with Listener(one) as here:
-            await one.send([Note(ALL, str(number)) for number in range(50)])
-            await here.heard(1)
-        known = len(here.texts)
-        await one.send([Note(ALL, "late")])
-        assert len(here.texts) == known
+async def test_an_ear_that_was_closed_hears_nothing_though_its_connection_does(desk: SideDesk) -> None:
+    driver = await connect(Address(desk.url, FORBEARING))
+    heard: list[str] = []
+    ear = Ear(driver, heard.append)
+    await ear.open([ALL])
+    ear.close()
+    arrived = asyncio.get_running_loop().create_future()
+    await driver.listen(ALL, arrived.set_result)
+    await driver.run("notify", [(ALL, "late")])
+    async with asyncio.timeout(PATIENCE_S):
+        assert (await arrived, heard) == ("late", [])
+    driver.drop()
 
 
 async def test_a_listening_ends_with_the_signals(desk: SideDesk) -> None:

@@ -90,9 +90,9 @@ class PostgresSignals:
         return stood
 
     @contextlib.asynccontextmanager
-    async def _ear(self, hear: Callable[[str], None]) -> "AsyncIterator[_Ear]":
+    async def _ear(self, hear: Callable[[str], None]) -> "AsyncIterator[Ear]":
         driver = await connect(self._address)
-        ear = _Ear(driver, hear)
+        ear = Ear(driver, hear)
         self._heard_on.add(driver)
         try:
             self._check_open()
@@ -108,7 +108,7 @@ class PostgresSignals:
             raise StoreUnavailable("the store is closed")
 
 
-class _Ear:
+class Ear:
     """What is heard on one connection."""
 
     def __init__(self, driver: Driver, hear: Callable[[str], None]) -> None:
