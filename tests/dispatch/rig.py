@@ -15,9 +15,9 @@ from inferpool.core.llm import LlmStatus
 from inferpool.core.session import LlmOffer
 from inferpool.dispatch.calls import Call
 from inferpool.dispatch.channel import Channel
+from inferpool.dispatch.credentials import Credentials
 from inferpool.dispatch.options import DispatchOptions
 from inferpool.dispatch.service import Dispatch, Parts
-from inferpool.dispatch.credentials import Credentials
 from inferpool.wire.sessions import (
     CancelRun,
     Chunk,

@@ -18,8 +18,8 @@ from inferpool.core.ids import SessionId, TaskId
 from inferpool.core.lifecycle import Status
 from inferpool.core.llm import LlmStatus
 from inferpool.core.session import LlmOffer
-from inferpool.dispatch.options import DispatchOptions
 from inferpool.dispatch.credentials import Credentials
+from inferpool.dispatch.options import DispatchOptions
 from inferpool.wire.sessions import Failed, Holding, LlmStatusChanged, RegisterRequest, Stopped, WorkerInfo
 from tests.dispatch.rig import OPTIONS, SECRET, Rig, ScriptedWorker, call, chunk, offer, opened_dispatch, result, turn
 from tests.store.stores import SettableClock

@@ -1,0 +1,351 @@
+"""Servers of one database work as one: whoever asks, whoever serves, whatever gets lost between them."""
+
+import msgspec
+import pytest
+
+from inferpool.core.errors import LlmUnavailable, SessionInactive, SessionReplaced
+from inferpool.core.lifecycle import Status
+from inferpool.core.llm import LlmStatus
+from inferpool.core.stream import Place
+from inferpool.core.task import QueueMode
+from inferpool.dispatch.strand import Ended
+from inferpool.wire.sessions import Holding, LlmStatusChanged
+from tests.dispatch.rig import OPTIONS, PATIENCE_S, ScriptedWorker, call, chunk, result, started
+from tests.dispatch.servers import Server, Site, opened_servers, speak_at, until
+from tests.dispatch.test_streams import payloads
+
+pytestmark = pytest.mark.anyio
+
+
+async def joined(site: Site, slots: int = 1) -> tuple[Server, Server, ScriptedWorker]:
+    """The server of a worker, another one that knows of it, the worker."""
+    first, second = site.servers
+    worker = await ScriptedWorker(first).join_with(slots)
+    await until(lambda: second.dispatch.catalog.llm("small@box"))
+    return first, second, worker
+
+
+async def test_a_caller_at_one_server_is_answered_by_the_worker_of_another() -> None:
+    async with opened_servers() as site:
+        _, second, worker = await joined(site)
+        ticket = await second.dispatch.intake.submit(call())
+        await worker.say(result(await worker.infer(), "whole"))
+        assert ticket.watcher is not None
+        outcome = await ticket.watcher.end(PATIENCE_S)
+        assert outcome is not None
+        assert outcome.answer is not None
+        assert (outcome.status, outcome.answer.body) == (Status.COMPLETED, b"whole")
+
+
+async def test_chunks_reach_a_caller_at_another_server_one_by_one_before_the_end() -> None:
+    async with opened_servers() as site:
+        _, second, worker = await joined(site)
+        ticket = await second.dispatch.intake.submit(call(streaming=True))
+        watcher = ticket.watcher
+        assert watcher is not None
+        frame = await worker.infer()
+        await worker.say(started(frame))
+        await until(lambda: watcher.head is not None)
+        for seq in (1, 2):
+            await worker.say(chunk(frame, seq))
+            assert await watcher.wait(PATIENCE_S)
+            assert payloads(watcher.take()) == [f"payload {seq}"]
+        await worker.say(chunk(frame, 3, "y" * 30_000), result(frame, last_seq=3))
+        await until(lambda: watcher.outcome)
+        news = watcher.take()
+        assert payloads(news) == ["y" * 30_000]
+        assert isinstance(news[-1], Ended)
+
+
+async def test_a_watcher_that_comes_to_another_server_goes_on_where_it_stopped() -> None:
+    async with opened_servers() as site:
+        first, second, worker = await joined(site)
+        ticket = await first.dispatch.intake.submit(call(streaming=True))
+        frame = await worker.infer()
+        await worker.say(started(frame), chunk(frame, 1), chunk(frame, 2))
+        watcher = await second.dispatch.feed.watch(ticket.task_id, Place(1, 1), streamed=True)
+        assert await watcher.wait(PATIENCE_S)
+        assert payloads(watcher.take()) == ["payload 2"]
+        watcher.close()
+        assert not second.dispatch.feed.knows(ticket.task_id)
+
+
+async def test_without_any_hint_a_caller_at_another_server_is_answered_by_the_polls() -> None:
+    async with opened_servers() as site:
+        first, second, worker = await joined(site)
+        site.lose_everything()
+        ticket = await second.dispatch.intake.submit(call(streaming=True))
+        assert ticket.watcher is not None
+        await first.tick()
+        frame = await worker.infer()
+        await worker.say(started(frame), chunk(frame, 1), result(frame, last_seq=1))
+        assert ticket.watcher.outcome is None
+        await second.tick()
+        news = ticket.watcher.take()
+        assert payloads(news) == ["payload 1"]
+        assert isinstance(news[-1], Ended)
+
+
+async def test_chunks_that_were_lost_on_the_way_are_asked_for_by_the_poll() -> None:
+    async with opened_servers() as site:
+        first, second, worker = await joined(site)
+        ticket = await second.dispatch.intake.submit(call(streaming=True))
+        watcher = ticket.watcher
+        assert watcher is not None
+        frame = await worker.infer()
+        second.signals.deaf = True
+        await worker.say(started(frame), chunk(frame, 1), chunk(frame, 2))
+        await until(lambda: any('"chunks"' in note.text for note in first.signals.sent))
+        second.signals.deaf = False
+        assert watcher.take() == []
+        await second.tick()
+        assert await watcher.wait(PATIENCE_S)
+        assert payloads(watcher.take()) == ["payload 1", "payload 2"]
+
+
+async def test_a_later_chunk_that_arrives_alone_has_those_before_it_sent_again() -> None:
+    async with opened_servers() as site:
+        first, second, worker = await joined(site)
+        ticket = await second.dispatch.intake.submit(call(streaming=True))
+        watcher = ticket.watcher
+        assert watcher is not None
+        frame = await worker.infer()
+        second.signals.deaf = True
+        await worker.say(started(frame), chunk(frame, 1))
+        await until(lambda: any('"payload 1"' in note.text for note in first.signals.sent))
+        second.signals.deaf = False
+        await worker.say(chunk(frame, 2))
+        seen: list[str] = []
+        while len(seen) < 2:
+            assert await watcher.wait(PATIENCE_S)
+            seen += payloads(watcher.take())
+        assert seen == ["payload 1", "payload 2"]
+
+
+async def test_a_cancel_at_one_server_stops_the_engine_behind_another() -> None:
+    async with opened_servers() as site:
+        first, second, worker = await joined(site)
+        ticket = await second.dispatch.intake.submit(call())
+        frame = await worker.infer()
+        await second.dispatch.intake.cancel(ticket.task_id, None)
+        stopped = await worker.cancel()
+        assert (stopped.task_id, stopped.attempt) == (frame.task_id, 1)
+        assert first.dispatch.catalog.sessions[worker.session_id].held
+
+
+async def test_a_cancel_of_which_nobody_told_is_found_by_the_poll() -> None:
+    async with opened_servers() as site:
+        first, second, worker = await joined(site)
+        ticket = await first.dispatch.intake.submit(call())
+        await worker.infer()
+        site.lose_everything()
+        await second.dispatch.intake.cancel(ticket.task_id, None)
+        await first.tick()
+        assert (await worker.cancel()).task_id == ticket.task_id
+
+
+async def test_live_and_never_know_the_sessions_of_other_servers() -> None:
+    async with opened_servers() as site:
+        first, second, worker = await joined(site)
+        await first.tick()
+        await until(lambda: second.dispatch.peers.free("pool:small") == 1)
+        never = msgspec.structs.replace(call(), mode=QueueMode.NEVER)
+        ticket = await second.dispatch.intake.submit(never)
+        await worker.infer()
+        assert ticket.watcher is not None
+        live = msgspec.structs.replace(call(), mode=QueueMode.LIVE)
+        await second.dispatch.intake.submit(live)
+        await first.tick()
+        await until(lambda: not second.dispatch.peers.free("pool:small"))
+        with pytest.raises(LlmUnavailable):
+            await second.dispatch.intake.submit(never)
+        worker.break_channel()
+        session = first.dispatch.catalog.sessions[worker.session_id]
+        await first.dispatch.losses.lose(session, counts=True)
+        await until(lambda: not second.dispatch.catalog.models())
+        with pytest.raises(LlmUnavailable):
+            await second.dispatch.intake.submit(live)
+
+
+async def test_events_reach_the_session_by_way_of_any_server() -> None:
+    async with opened_servers() as site:
+        first, second, worker = await joined(site)
+        ticket = await first.dispatch.intake.submit(call(streaming=True))
+        watcher = ticket.watcher
+        assert watcher is not None
+        frame = await worker.infer()
+        speak_at(worker, second)
+        assert await worker.say(started(frame), chunk(frame, 1)) == []
+        assert await watcher.wait(PATIENCE_S)
+        assert payloads(watcher.take()) == ["payload 1"]
+        speak_at(worker, first)
+        assert await worker.say(chunk(frame, 2)) == []
+        speak_at(worker, second)
+        [refused] = await worker.say(chunk(frame, 3))
+        assert (refused.reason, refused.have_seq) == ("gap", 1)
+        assert await worker.say(chunk(frame, 2), chunk(frame, 3), result(frame, last_seq=3)) == []
+        await until(lambda: watcher.outcome)
+        assert payloads(watcher.take()) == ["payload 2", "payload 3"]
+        await until(lambda: not first.dispatch.catalog.sessions[worker.session_id].held)
+        await first.dispatch.intake.submit(call())
+        assert (await worker.infer()).task_id != frame.task_id
+
+
+async def test_an_end_told_to_another_server_frees_the_slot_although_no_hint_arrives() -> None:
+    async with opened_servers() as site:
+        first, second, worker = await joined(site)
+        await first.dispatch.intake.submit(call())
+        frame = await worker.infer()
+        site.lose_everything()
+        speak_at(worker, second)
+        await worker.say(result(frame))
+        assert first.dispatch.catalog.sessions[worker.session_id].held
+        await first.tick()
+        assert not first.dispatch.catalog.sessions[worker.session_id].held
+
+
+async def test_who_speaks_elsewhere_is_heard_by_its_own_server() -> None:
+    async with opened_servers() as site:
+        first, second, worker = await joined(site)
+        session = first.dispatch.catalog.sessions[worker.session_id]
+        session.heard_at = before = session.heard_at - 100
+        speak_at(worker, second)
+        await worker.say()
+        await second.tick()
+        await until(lambda: session.heard_at > before)
+
+
+async def test_a_stranger_does_not_speak_for_the_session_of_another_server() -> None:
+    async with opened_servers() as site:
+        _, second, worker = await joined(site)
+        speak_at(worker, second)
+        worker.epoch += 1
+        with pytest.raises(SessionReplaced) as refused:
+            await worker.say()
+        assert refused.value.epoch == 1
+        nobody = ScriptedWorker(second, 77)
+        with pytest.raises(SessionInactive):
+            await nobody.say()
+
+
+async def test_a_worker_that_registers_elsewhere_keeps_its_session_with_what_it_runs() -> None:
+    async with opened_servers() as site:
+        first, second, worker = await joined(site)
+        ticket = await first.dispatch.intake.submit(call(streaming=True))
+        watcher = ticket.watcher
+        assert watcher is not None
+        frame = await worker.infer()
+        await worker.say(started(frame), chunk(frame, 1))
+        speak_at(worker, second)
+        reply = await worker.register(holding=[Holding(task_id=frame.task_id, attempt=1, last_seq=1, ended=False)])
+        assert [(one.task_id, one.have_seq) for one in reply.resume] == [(frame.task_id, 0)]
+        await worker.bind()
+        await until(lambda: worker.session_id not in first.dispatch.catalog.sessions)
+        assert await worker.say(chunk(frame, 1), chunk(frame, 2)) == []
+        await first.tick()
+        seen: list[str] = []
+        while len(seen) < 2:
+            assert await watcher.wait(PATIENCE_S)
+            seen += payloads(watcher.take())
+        assert seen == ["payload 1", "payload 2"]
+        assert await worker.say(result(frame, last_seq=2)) == []
+        await until(lambda: watcher.outcome)
+
+
+async def test_a_channel_binds_at_another_server_than_the_one_that_registered_it() -> None:
+    async with opened_servers() as site:
+        first, second = site.servers
+        worker = ScriptedWorker(first)
+        await worker.register()
+        speak_at(worker, second)
+        await worker.bind()
+        await until(lambda: worker.session_id not in first.dispatch.catalog.sessions)
+        await first.dispatch.intake.submit(call())
+        await worker.infer()
+        speak_at(worker, first)
+        with pytest.raises(SessionInactive):
+            await worker.bind()
+
+
+async def test_an_engine_that_goes_away_is_known_at_every_server() -> None:
+    async with opened_servers() as site:
+        first, second, worker = await joined(site)
+        speak_at(worker, second)
+        await worker.say(LlmStatusChanged(llm_name="small@box", status=LlmStatus.INACTIVE, slots=1))
+        await until(lambda: not first.dispatch.catalog.models())
+        assert first.dispatch.catalog.sessions[worker.session_id].llms["small@box"].status is LlmStatus.INACTIVE
+        await worker.say(LlmStatusChanged(llm_name="small@box", status=LlmStatus.ACTIVE, slots=2))
+        await until(lambda: first.dispatch.catalog.models() and second.dispatch.catalog.models())
+        for _ in range(2):
+            await first.dispatch.intake.submit(msgspec.structs.replace(call(), watched=False))
+            await worker.infer()
+
+
+async def test_a_leave_at_another_server_ends_with_the_channel() -> None:
+    async with opened_servers() as site:
+        first, second, worker = await joined(site)
+        await second.dispatch.desk.leave(worker.session_id)
+        await until(lambda: first.dispatch.catalog.sessions[worker.session_id].leaving)
+        worker.break_channel()
+        await until(lambda: worker.session_id not in first.dispatch.catalog.sessions)
+        assert site.desk.sql("SELECT active FROM sessions") == [(0,)]
+
+
+async def test_what_a_dead_server_held_is_rescued_by_another() -> None:
+    async with opened_servers(3) as site:
+        first, second, third = site.servers
+        worker = await ScriptedWorker(first).join()
+        ticket = await second.dispatch.intake.submit(call())
+        await worker.infer()
+        sibling = await ScriptedWorker(third, 2).join_elsewhere()
+        site.desk.script("DELETE FROM servers WHERE id = (SELECT server_id FROM sessions ORDER BY id LIMIT 1)")
+        await second.tick()  # finds the orphan, whose grace begins
+        assert not sibling.frames
+        await second.tick()
+        frame = await sibling.infer()
+        assert (frame.task_id, frame.attempt) == (ticket.task_id, 2)
+        assert site.desk.sql("SELECT tries FROM tasks") == [(0,)]
+        await third.tick()
+        await sibling.say(result(frame))
+        assert ticket.watcher is not None
+        assert await ticket.watcher.end(PATIENCE_S) is not None
+
+
+async def test_what_waits_is_counted_by_every_server() -> None:
+    async with opened_servers() as site:
+        first, second, worker = await joined(site)
+        for _ in range(3):
+            await second.dispatch.intake.submit(msgspec.structs.replace(call(), watched=False))
+        await worker.infer()
+        for server in (second, first, second):
+            await server.tick()
+        await until(lambda: first.dispatch.backlog.pending("pool:small") == 2)
+        await until(lambda: second.dispatch.backlog.pending("pool:small") == 2)
+        [view] = await second.dispatch.pools.views(["small"])
+        assert (view.slots, view.running, view.pending) == (1, 1, 2)
+
+
+async def test_one_owner_gets_no_third_share_by_asking_two_servers() -> None:
+    async with opened_servers(options=OPTIONS) as site:
+        first, second = site.servers
+        await ScriptedWorker(first).register()  # nobody takes anything
+        await until(lambda: second.dispatch.catalog.llm("small@box"))
+        for server in site.servers:
+            for _ in range(3):
+                await server.dispatch.intake.submit(msgspec.structs.replace(call(), watched=False))
+            await server.tick()
+        await until(lambda: second.dispatch.backlog.pending("pool:small") == 6)
+        await first.dispatch.intake.submit(msgspec.structs.replace(call(), watched=False))
+        [(highest,)] = site.desk.sql("SELECT max(rank) FROM tasks")
+        assert highest == 7 * 0.25
+
+
+async def test_a_lone_server_tells_nobody_anything() -> None:
+    async with opened_servers(1) as site:
+        [server] = site.servers
+        worker = await ScriptedWorker(server).join()
+        await server.dispatch.intake.submit(call())
+        await server.dispatch.intake.submit(call())
+        await worker.say(result(await worker.infer()))
+        await worker.infer()
+        assert server.signals.sent == []
