@@ -64,12 +64,21 @@ async def migrate(connection: Connection, migrations: Sequence[Migration], relea
 
 def check_release(oldest_releases: Sequence[str], release: str) -> None:
     """Raises `StoreUnavailable` when one of the applied migrations wants a newer release than this."""
-    oldest = max(oldest_releases, key=_version, default=release)
-    if _version(release) < _version(oldest):
+    if not runs_on(oldest_releases, release):
         raise StoreUnavailable(
-            f"the database was migrated for inferpool {oldest} or newer; this is {release}: upgrade inferpool here, or use "
-            "another database"
+            f"the database was migrated for inferpool {newest(oldest_releases)} or newer; this is {release}: upgrade "
+            "inferpool here, or use another database"
         )
+
+
+def runs_on(oldest_releases: Sequence[str], release: str) -> bool:
+    """Whether a release is new enough for each of these."""
+    return all(_version(oldest) <= _version(release) for oldest in oldest_releases)
+
+
+def newest(releases: Sequence[str]) -> str:
+    """The newest of them; empty where there is none."""
+    return max(releases, key=_version, default="")
 
 
 async def check_store(connection: Connection, release: str) -> None:
