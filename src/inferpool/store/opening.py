@@ -43,7 +43,7 @@ async def open_store(where: Path | str, clock: Clock, writer_id: str) -> Pair:
 
     Raises `StoreUnavailable`.
     """
-    with _told_of(where):
+    with naming(where):
         if isinstance(where, str):
             return await open_postgres(where, writer_id=writer_id)
         return await open_sqlite(
@@ -58,14 +58,14 @@ async def open_store(where: Path | str, clock: Clock, writer_id: str) -> Pair:
 def looking_into(where: Path | str, clock: Clock) -> Iterator[Connection]:
     """A connection that changes nothing, beside a running server or without one. Raises `StoreUnavailable`."""
     connection: SqliteConnection | PostgresConnection
-    with _told_of(where):
+    with naming(where):
         connection = connect_postgres_reader(where) if isinstance(where, str) else connect_reader(where, clock)
         with contextlib.closing(connection):
             yield connection
 
 
 @contextlib.contextmanager
-def _told_of(where: Path | str) -> Iterator[None]:
+def naming(where: Path | str) -> Iterator[None]:
     """What stands against using a database names it."""
     try:
         yield

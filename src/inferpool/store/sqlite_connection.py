@@ -1,8 +1,9 @@
 """A connection to one SQLite file, on the port of `connection.py`."""
 
 import sqlite3
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing, contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Final, TypeVar
 from urllib.parse import quote
@@ -11,7 +12,7 @@ import msgspec
 
 from inferpool.core.clock import Clock, Micros
 from inferpool.core.errors import Conflict, InvalidRequest, RequestError, StoreUnavailable
-from inferpool.store.connection import Row, RowRefused
+from inferpool.store.connection import Row, RowRefused, Value
 from inferpool.store.rows import NOW
 from inferpool.store.statements import Statement, load_statements
 
@@ -21,6 +22,8 @@ _UNSTORABLE: Final = (sqlite3.IntegrityError, sqlite3.DataError, OverflowError, 
 _TAKEN: Final = (sqlite3.SQLITE_CONSTRAINT_PRIMARYKEY, sqlite3.SQLITE_CONSTRAINT_UNIQUE)
 _FREED_AT_ONCE: Final = 256
 """Pages: 2 MB."""
+_COPIED_AT_ONCE: Final = 1024
+"""Pages: 8 MB."""
 _SETTINGS: Final = (
     "page_size",
     "auto_vacuum",
@@ -94,6 +97,27 @@ class SqliteConnection:
             for _ in range(min(free, _FREED_AT_ONCE)):
                 self._cursor.execute(self._texts["free_page"])
 
+    def walk(self, name: str) -> Iterator[tuple[Value, ...]]:
+        """All that a statement returns, one row in memory at a time."""
+        with translated():
+            yield from self._driver.execute(self._texts[name])
+
+    def copy_pages(self, path: Path, watch: Callable[[float], None]) -> None:
+        """Copy the whole file as it is now into an empty one, while its server goes on writing; `watch` hears the share done.
+
+        Without a transaction around it the driver would begin anew at each commit of the server.
+        """
+        source = self._cursor.execute
+        with translated(), closing(_opened(path, "rw")) as target:
+            target.execute(self._texts["no_journal"]).fetchall()
+            source(self._texts["look"])
+            try:
+                source(self._texts["see"]).fetchall()
+                self._driver.backup(target, pages=_COPIED_AT_ONCE, progress=partial(_tell_share, watch))
+            finally:
+                source(self._texts["rollback"])
+            target.execute(self._texts["plain_journal"]).fetchall()
+
     def close(self) -> None:
         """Close the file; what was not committed is undone."""
         self._driver.close()
@@ -101,25 +125,33 @@ class SqliteConnection:
 
 def connect(path: Path, clock: Clock) -> SqliteConnection:
     """The writing connection. Raises `StoreUnavailable`."""
-    return _connect(f"file:{quote(str(path))}?mode=rwc", clock, _SETTINGS)
+    return _connect(path, "rwc", clock, _SETTINGS)
 
 
 def connect_reader(path: Path, clock: Clock) -> SqliteConnection:
     """A connection that only looks, beside a running server or without one. Raises `StoreUnavailable`."""
-    return _connect(f"file:{quote(str(path))}?mode=ro", clock, _READER_SETTINGS)
+    return _connect(path, "ro", clock, _READER_SETTINGS)
 
 
-def _connect(address: str, clock: Clock, settings: Sequence[str]) -> SqliteConnection:
+def _connect(path: Path, mode: str, clock: Clock, settings: Sequence[str]) -> SqliteConnection:
     texts = load_statements("sqlite")
     with translated():
-        # Transactions are begun by name; whoever hands the connection to a thread uses it there alone.
-        driver = sqlite3.connect(
-            address, uri=True, isolation_level=None, check_same_thread=False, cached_statements=len(texts)
-        )
+        driver = _opened(path, mode)
         driver.create_function("now_us", 0, clock.now_us, deterministic=True)
         for name in settings:
             driver.execute(texts[name]).fetchall()
     return SqliteConnection(driver)
+
+
+def _opened(path: Path, mode: str) -> sqlite3.Connection:
+    """Transactions are begun by name; whoever hands the connection to a thread uses it there alone."""
+    address = f"file:{quote(str(path))}?mode={mode}"
+    kept = len(load_statements("sqlite"))
+    return sqlite3.connect(address, uri=True, isolation_level=None, check_same_thread=False, cached_statements=kept)
+
+
+def _tell_share(watch: Callable[[float], None], _status: int, left: int, total: int) -> None:
+    watch(1 - left / total if total else 1.0)
 
 
 def _split(script: str) -> Iterator[str]:
