@@ -7,8 +7,8 @@ from typing import Final, TypeVar
 import msgspec
 
 from inferpool.core.clock import Micros
-from inferpool.core.errors import StoreUnavailable
-from inferpool.store.connection import Row, TransactionLost
+from inferpool.core.errors import InvalidRequest, StoreUnavailable
+from inferpool.store.connection import Row, RowRefused, TransactionLost
 from inferpool.store.postgres_driver import Driver, Values
 from inferpool.store.postgres_faults import Broken, translated
 from inferpool.store.postgres_link import Link
@@ -86,6 +86,19 @@ class PostgresConnection:
     async def write(self, name: str, rows: Sequence[Row]) -> None:
         """See the port."""
         await self._run(name, rows)
+
+    async def page(self, name: str, row: Row) -> list[Values]:
+        """What a statement returns, as it comes: for tables as a whole."""
+        return await self._run(name, [row])
+
+    async def load(self, table: str, columns: Sequence[str], rows: Sequence[Row]) -> None:
+        """Write whole rows inside the transaction, by COPY. Raises `RowRefused`: its cause tells which row."""
+        driver = self._open or await self._link.driver()
+        try:
+            with self._speaking():
+                await driver.load(table, columns, rows)
+        except OverflowError as fault:
+            raise RowRefused(InvalidRequest("it cannot be stored: a value does not fit its column")) from fault
 
     async def script(self, text: str) -> None:
         """See the port."""

@@ -108,6 +108,10 @@ class Driver:
         """Run statements that take nothing, give nothing."""
         await self._connection.execute(text)
 
+    async def load(self, table: str, columns: Sequence[str], rows: Sequence[Row]) -> None:
+        """Write whole rows into a table, in one stream."""
+        await self._connection.copy_records_to_table(table, records=rows, columns=columns)
+
     @property
     def process(self) -> int:
         """The number of the server's process at the other end."""

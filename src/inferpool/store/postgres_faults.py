@@ -4,6 +4,7 @@ A message quotes what the server says in one line, never its details: those hold
 of PostgreSQL's documentation, appendix A.
 """
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Final
@@ -48,6 +49,7 @@ _UNABLE: Final = (
 )
 """A standby, a missing table, one of somebody else's by the same name, a full disk, a statement that took too long, a damaged file."""
 _FULL: Final = "53100"
+_LINE: Final = re.compile(r"COPY [^,]+, \D+(\d+)(?:, \S+ (\w+))?")
 _FORBIDDEN: Final = "42501"
 _GRANT: Final = (
     "as the database's owner, GRANT CREATE ON SCHEMA public TO the role of the servers (or make it the owner)"
@@ -81,6 +83,15 @@ class Broken(TransactionLost):
 def told(fault: asyncpg.PostgresError) -> str:
     """What the server says, in one line without its details; what the driver says quotes values, so it is not told."""
     return _first_line(fault.args[0]) if fault.severity else "a value does not fit its column"
+
+
+def copied_line(fault: BaseException | None) -> tuple[int, str] | None:
+    """Which of the rows of a COPY the server refused, from 1, with the column where it names one; None: it does not tell.
+
+    The server says `COPY tasks, line 3, column owner`, in its own language.
+    """
+    said = _LINE.match(str(getattr(fault, "context", None) or ""))
+    return (int(said[1]), said[2] or "") if said else None
 
 
 def matches(fault: asyncpg.PostgresError, codes: tuple[str, ...]) -> bool:
