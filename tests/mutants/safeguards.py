@@ -11,7 +11,14 @@ _SWEEPS: Final = "store/sql/sqlite/sweeps.sql"
 
 _POSTGRES: Final = "store/sql/postgres"
 _SERVERS: Final = "tests/store/test_postgres_servers.py"
+_RACES: Final = "tests/store/test_postgres_races.py"
 _FAULTS: Final = "tests/store/test_postgres_faults.py"
+
+_NO_BEAT: Final = (
+    "    AND (?5 IS NULL OR NOT EXISTS (SELECT 1 FROM servers WHERE servers.id = ?3 AND servers.seen_at > ?5))\n"
+)
+_NO_BEAT_POSTGRES: Final = _NO_BEAT.replace("?5 IS NULL", "$5::bigint IS NULL").replace("?", "$")
+_RESCUE: Final = "tests/store/conformance/test_rescue.py"
 
 _LAW: Final = "tests/store/conformance/test_law.py::test_the_store_does_to_a_row_what_the_law_does"
 _STANDS: Final = "WHERE id = ? AND status IN ('claimed', 'running') AND attempt = ? AND claimed_by = ?\n\n-- name: "
@@ -74,8 +81,23 @@ SAFEGUARDS: Final = (
     ),
     Safeguard(
         "the recheck of a session's age before it is lost",
-        (Edit(_SESSIONS, "active = 1 AND seen_at <= ?", "active = 1 AND ? IS NOT NULL"),),
+        (Edit(_SESSIONS, "active = 1 AND seen_at <= ?4", "active = 1 AND ?4 IS NOT NULL"),),
         "tests/store/conformance/test_sessions.py::test_a_heartbeat_saves_a_session_from_its_loss",
+    ),
+    Safeguard(
+        "the recheck of a server's heartbeat before its session is rescued",
+        (Edit(_SESSIONS, _NO_BEAT, ""),),
+        f"{_RESCUE}::test_a_session_whose_server_is_back_in_time_is_not_rescued[sqlite-0]",
+    ),
+    Safeguard(
+        "the heartbeat that one server may not miss while another rescues its sessions",
+        (Edit("store/sessions.py", '    await connection.write("hold_server", [(loss.server_id,)])\n', ""),),
+        f"{_RACES}::test_a_server_that_beats_before_its_session_is_rescued_keeps_it",
+    ),
+    Safeguard(
+        "one channel an epoch",
+        (Edit("store/sessions.py", "    if session.bound:\n", "    if session.epoch < 0:\n"),),
+        f"{_RESCUE}::test_an_epoch_has_one_channel_at_whichever_server",
     ),
     Safeguard(
         "no expiry of what a lost worker may still deliver",
@@ -179,8 +201,8 @@ SAFEGUARDS: Final = (
         (
             Edit(
                 f"{_POSTGRES}/sessions.sql",
-                "active = 1 AND seen_at <= $4\nFOR UPDATE\n",
-                "active = 1 AND seen_at <= $4\n",
+                f"{_NO_BEAT_POSTGRES}FOR UPDATE\n",
+                _NO_BEAT_POSTGRES,
             ),
         ),
         f"{_SERVERS}::test_a_session_that_two_servers_end_at_once_is_ended_by_one",

@@ -1,17 +1,50 @@
-"""What servers of one database do to each other's sessions, in short words."""
+"""Servers that share one database, with what they do to each other's sessions in short words."""
 
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from typing import NamedTuple
 
 import msgspec
 
 from inferpool.core.clock import SECOND
 from inferpool.core.ids import ServerId
+from inferpool.store.invariants import check
+from inferpool.store.postgres import PostgresOptions, open_postgres
+from inferpool.store.postgres_driver import Timeouts
 from inferpool.store.protocol import Moved, SessionLoss
 from inferpool.store.servers_protocol import SessionStanding
 from tests.store.builders import SERVER, Rig, Worker
+from tests.store.rigs import PostgresRig
+from tests.store.side_desk import SideDesk
 
 DEAD_AFTER = 6 * SECOND
 """How long after its heartbeat a server is alive."""
+
+SERVERS = (ServerId("server 1"), ServerId("server 2"))
+
+
+class Two(NamedTuple):
+    """Two servers on one database."""
+
+    first: PostgresRig
+    second: PostgresRig
+
+
+@asynccontextmanager
+async def two_servers(desk: SideDesk, timeouts: Timeouts | None = None) -> AsyncIterator[Two]:
+    """Two stores on one emptied database; at the end its doctor has nothing to say."""
+    options = PostgresOptions(readers=1, timeouts=timeouts or Timeouts())
+    async with AsyncExitStack() as exits:
+        rigs = []
+        for name in SERVERS:
+            pair = await open_postgres(desk.url, writer_id=name, options=options)
+            exits.push_async_callback(pair.close)
+            await pair.store.beat(name, [])
+            rigs.append(PostgresRig(pair.store, pair.reader, desk))
+        yield Two(*rigs)
+        doctor = rigs[0].doctor()
+        exits.callback(doctor.close)
+        assert await check(doctor) == []
 
 
 def orphaned(worker: Worker) -> SessionLoss:

@@ -2,51 +2,29 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack
-from typing import NamedTuple
 
 import pytest
 
 from inferpool.core.clock import HOUR, MINUTE
 from inferpool.core.errors import NameInUse, SessionReplaced
-from inferpool.core.ids import ServerId, TaskId
+from inferpool.core.ids import TaskId
 from inferpool.core.lifecycle import Ending, Status
-from inferpool.store.invariants import check
-from inferpool.store.postgres import PostgresOptions, open_postgres
 from inferpool.store.protocol import Moved, Verdict
 from tests.store.builders import Worker, complete, enqueue, new_id, new_task, registered, retry, row_of, running
-from tests.store.rigs import PostgresRig
+from tests.store.peers import SERVERS, Two, two_servers
 from tests.store.side_desk import emptied_desk
 
 pytestmark = pytest.mark.anyio
 
-SERVERS = (ServerId("server 1"), ServerId("server 2"))
 ROUNDS = 8
 """How often a race is run: who comes first differs from run to run."""
 
 
-class Two(NamedTuple):
-    """Two servers on one database."""
-
-    first: PostgresRig
-    second: PostgresRig
-
-
 @pytest.fixture
 async def two() -> AsyncIterator[Two]:
-    """Two stores on one emptied database; at the end its doctor has nothing to say."""
-    desk = emptied_desk()
-    async with AsyncExitStack() as exits:
-        rigs = []
-        for name in SERVERS:
-            pair = await open_postgres(desk.url, writer_id=name, options=PostgresOptions(readers=1))
-            exits.push_async_callback(pair.close)
-            await pair.store.beat(name, [])
-            rigs.append(PostgresRig(pair.store, pair.reader, desk))
-        yield Two(*rigs)
-        doctor = rigs[0].doctor()
-        exits.callback(doctor.close)
-        assert await check(doctor) == []
+    """Two stores on one emptied database."""
+    async with two_servers(emptied_desk()) as both:
+        yield both
 
 
 async def drain(worker: Worker, free: int) -> list[TaskId]:
