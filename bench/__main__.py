@@ -19,11 +19,26 @@ from rich.console import Console
 from bench.effort import FULL, QUICK, Effort
 from bench.fleet import Fleet
 from bench.machine import ALL_CORES, check_disk, on_cores, other_cores, sync_times
+from bench.postgres import Postgres, running
 from bench.profile import Profile, print_profile, profile
 from bench.report import Figure, Report, print_report
-from bench.rows import backlog, call, chunk, latency, memory, restart, store, sweep
+from bench.rows import (
+    backlog,
+    call,
+    chunk,
+    latency,
+    memory,
+    postgres_across,
+    postgres_call,
+    postgres_servers,
+    postgres_store,
+    restart,
+    store,
+    sweep,
+)
 
 Row: TypeAlias = Callable[[Fleet, Effort], Awaitable[list[Figure]]]
+PostgresRow: TypeAlias = Callable[[Fleet, Effort, Postgres], Awaitable[list[Figure]]]
 ROWS: Final[Mapping[str, Row]] = {
     "call": call.measure,
     "chunk": chunk.measure,
@@ -33,6 +48,12 @@ ROWS: Final[Mapping[str, Row]] = {
     "sweep": sweep.measure,
     "restart": restart.measure,
     "memory": memory.measure,
+}
+POSTGRES_ROWS: Final[Mapping[str, PostgresRow]] = {
+    "postgres-call": postgres_call.measure,
+    "postgres-store": postgres_store.measure,
+    "postgres-servers": postgres_servers.measure,
+    "postgres-across": postgres_across.measure,
 }
 RESULTS: Final = Path(__file__).parent / "results"
 
@@ -48,7 +69,7 @@ def main() -> int:
             for one in uvloop.run(_profile(folder, _effort(options), options.profile)):
                 print_profile(one)
             return 0
-        report = uvloop.run(_run(folder, options.only or list(ROWS), _effort(options)))
+        report = uvloop.run(_run(folder, options.only or [*ROWS, *POSTGRES_ROWS], _effort(options)))
     finally:
         if not options.keep:
             shutil.rmtree(folder)
@@ -63,11 +84,27 @@ def main() -> int:
 async def _run(folder: Path, names: list[str], effort: Effort) -> Report:
     report = _begin(folder)
     with Fleet(folder) as fleet, on_cores(other_cores()):
-        for name in names:
-            report.sync_ms += sync_times(folder)
-            print(f"{name} …", file=sys.stderr, flush=True)
+        for name in (one for one in ROWS if one in names):
+            _tell(report, folder, name)
             report.figures += await ROWS[name](fleet, effort)
+        chosen = [one for one in POSTGRES_ROWS if one in names]
+        if chosen:
+            await _run_on_postgres(report, fleet, chosen, effort)
     return report
+
+
+async def _run_on_postgres(report: Report, fleet: Fleet, names: list[str], effort: Effort) -> None:
+    with running(fleet.folder) as postgres:
+        report.postgres = f"{await postgres.version()}, {postgres.origin}"
+        for name in names:
+            _tell(report, fleet.folder, name)
+            report.figures += await POSTGRES_ROWS[name](fleet, effort, postgres)
+
+
+def _tell(report: Report, folder: Path, name: str) -> None:
+    """Between two rows: look at the disk, say what comes."""
+    report.sync_ms += sync_times(folder)
+    print(f"{name} …", file=sys.stderr, flush=True)
 
 
 async def _profile(folder: Path, effort: Effort, load: str) -> list[Profile]:
@@ -93,7 +130,9 @@ def _effort(options: argparse.Namespace) -> Effort:
 
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
-    parser.add_argument("--only", action="append", choices=list(ROWS), help="measure this row alone (repeatable)")
+    parser.add_argument(
+        "--only", action="append", choices=[*ROWS, *POSTGRES_ROWS], help="measure this row alone (repeatable)"
+    )
     parser.add_argument("--rounds", type=int, help="rounds of ours, each beside one of its limit")
     parser.add_argument("--quick", action="store_true", help="few small rounds: to see that it runs")
     parser.add_argument("--folder", type=Path, default=RESULTS, help="where the databases go: on a disk, not in memory")

@@ -6,13 +6,16 @@ import sys
 import time
 from collections.abc import Coroutine
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
+from urllib.parse import urlsplit
 
 import msgspec
 import uvloop
 
+from bench.backends import backends_cpu_s
 from bench.opened import Opened, opened
 from bench.records import claim, completion, task
+from inferpool.settings import database
 
 WAVE: Final = 256
 """Tasks enqueued, then claimed, before the next are."""
@@ -29,24 +32,46 @@ class BacklogRound(msgspec.Struct):
     claim_s: float
 
 
+class _Cpu:
+    """CPU seconds of this process so far, with those of PostgreSQL's processes that serve the database."""
+
+    def __init__(self, where: Path | str, postmaster: int | None) -> None:
+        self._postmaster = postmaster
+        self._database = "" if isinstance(where, Path) else urlsplit(where).path[1:]
+
+    def __call__(self) -> float:
+        theirs = 0.0 if self._postmaster is None else backends_cpu_s(self._postmaster, self._database)
+        return time.process_time() + theirs
+
+
 class _Spent:
     """CPU seconds, wall seconds of all that ran inside it."""
 
-    def __init__(self) -> None:
+    def __init__(self, cpu: _Cpu) -> None:
+        self._cpu = cpu
         self.cpu_s = self.wall_s = 0.0
 
     async def on(self, work: Coroutine[None, None, None]) -> None:
         """Run, add."""
-        cpu_s, wall_s = time.process_time(), time.perf_counter()
+        cpu_s, wall_s = self._cpu(), time.perf_counter()
         await work
-        self.cpu_s += time.process_time() - cpu_s
         self.wall_s += time.perf_counter() - wall_s
+        self.cpu_s += self._cpu() - cpu_s
 
 
-async def _round(path: Path, tasks: int, rank: float) -> BacklogRound:
+class _Order(NamedTuple):
+    where: Path | str
+    tasks: int
+    rank: float
+    postmaster: int | None
+
+
+async def _round(order: _Order) -> BacklogRound:
     """Waves, so that the backlog stays as large as it is."""
-    enqueueing, claiming = _Spent(), _Spent()
-    async with opened(path) as store:
+    where, tasks, rank, postmaster = order
+    cpu = _Cpu(where, postmaster)
+    enqueueing, claiming = _Spent(cpu), _Spent(cpu)
+    async with opened(where) as store:
         await _enqueue(store, WAVE, rank)  # the first pages come from the disk
         await _claim(store, WAVE)
         for _ in range(0, tasks, WAVE):
@@ -78,10 +103,11 @@ async def _claim(opened_store: Opened, tasks: int) -> None:
 def main() -> None:
     """Run one round, print it as JSON."""
     parser = argparse.ArgumentParser(description=__doc__)
-    for flag, kind in (("--database", Path), ("--tasks", int), ("--rank", float)):
+    for flag, kind in (("--database", database), ("--tasks", int), ("--rank", float)):
         parser.add_argument(flag, type=kind, required=True)
+    parser.add_argument("--postmaster", type=int, help="the first process of a PostgreSQL of this machine")
     options = parser.parse_args()
-    done = uvloop.run(_round(options.database, options.tasks, options.rank))
+    done = uvloop.run(_round(_Order(options.database, options.tasks, options.rank, options.postmaster)))
     sys.stdout.write(msgspec.json.encode(done).decode() + "\n")
 
 

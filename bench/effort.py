@@ -29,6 +29,13 @@ class Effort(msgspec.Struct, frozen=True, kw_only=True):
     """Rows for the sweep."""
     sweep_calls: int = 2_000
     """Calls a round beside the sweep."""
+    across_calls: int = 100
+    """Calls a round of the one caller at another server than its worker's."""
+    jobs: int = 1_000
+    """Jobs, calls a round beside other queues."""
+    waiting: int = 1_000_000
+    ended: int = 4_000_000
+    """Rows of the store whose routes are read."""
 
 
 FULL: Final = Effort()
@@ -44,4 +51,8 @@ QUICK: Final = Effort(
     waiters=1_000,
     expired=100_000,
     sweep_calls=1_000,
+    across_calls=30,
+    jobs=300,
+    waiting=20_000,
+    ended=80_000,
 )

@@ -55,6 +55,17 @@ def cpu_s(pid: int, stat: str | None = None) -> float:
     return (int(fields[11]) + int(fields[12])) / _TICKS_A_SECOND
 
 
+def cpu_s_with_ended(pid: int, stat: str | None = None) -> float:
+    """As `cpu_s`, with that of all its children that have ended (`stat`: the text of its stat file)."""
+    text = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8") if stat is None else stat
+    return sum(map(int, text.rpartition(")")[2].split()[11:15])) / _TICKS_A_SECOND
+
+
+def on_cpu_s(pid: int) -> float:
+    """How long its first thread ran on a core, in seconds: as `cpu_s`, but to the nanosecond."""
+    return int(Path(f"/proc/{pid}/schedstat").read_text(encoding="ascii").split()[0]) / 1e9
+
+
 def resident_mb(pid: int) -> float:
     """Memory that the process has in use, in MB."""
     return int(Path(f"/proc/{pid}/statm").read_text(encoding="utf-8").split()[1]) * _PAGE / 2**20

@@ -1,18 +1,15 @@
-"""A store as the server opens it, with the commits counted."""
+"""A store as the server opens it, a file or a database of PostgreSQL, with one registered session."""
 
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import NamedTuple, TypeVar
+from typing import NamedTuple
 
 from bench.records import new_id, registration
 from inferpool.core.clock import Micros
 from inferpool.core.ids import SessionId
-from inferpool.store.runners import InlineRunner, ThreadRunner, Work
-from inferpool.store.sqlite import SqlitePair, open_sqlite
-
-T = TypeVar("T")
+from inferpool.store.opening import Pair, open_store
 
 
 class WallClock:
@@ -23,41 +20,31 @@ class WallClock:
         return time.time_ns() // 1000
 
 
-class CountingRunner(ThreadRunner):
-    """A thread that counts what it was given: one piece of work is one transaction."""
-
-    def __init__(self) -> None:
-        super().__init__("writer")
-        self.transactions = 0
-
-    async def run(self, work: Work[T]) -> T:
-        """Count, then do the work."""
-        self.transactions += 1
-        return await super().run(work)
-
-
 class Opened(NamedTuple):
     """An open store with one registered session."""
 
-    pair: SqlitePair
-    runner: CountingRunner
+    pair: Pair
     session_id: SessionId
 
+    @property
+    def transactions(self) -> int:
+        """How many the writer has made."""
+        _, all_of_them = self.pair.store.flushes.operations.buckets()[-1]
+        return all_of_them
 
-async def create(path: Path) -> None:
-    """Make the file with its schema."""
-    made = await open_sqlite(path, clock=WallClock(), runner=InlineRunner(), readers=[])
-    await made.close()
+
+async def create(where: Path | str) -> None:
+    """Make the file, or bring an empty database up to its schema."""
+    await (await open_store(where, WallClock(), new_id())).close()
 
 
 @asynccontextmanager
-async def opened(path: Path) -> AsyncIterator[Opened]:
-    """Open the file, register a session, close it at the end."""
-    runner = CountingRunner()
-    pair = await open_sqlite(path, clock=WallClock(), runner=runner, readers=[ThreadRunner("reader")])
+async def opened(where: Path | str) -> AsyncIterator[Opened]:
+    """Open the store, register a session, close it at the end."""
+    pair = await open_store(where, WallClock(), new_id())
     try:
         session_id = SessionId(new_id())
         await pair.store.register(registration(session_id))
-        yield Opened(pair, runner, session_id)
+        yield Opened(pair, session_id)
     finally:
         await pair.close()

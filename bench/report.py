@@ -69,6 +69,8 @@ class Report(msgspec.Struct, kw_only=True):
     load_before: float
     """The machine's load average when the run began: others take part of the cores."""
     python: str
+    postgres: str = ""
+    """Its version with where it comes from, when it was asked."""
     figures: list[Figure] = []
 
     def save(self, path: Path) -> None:
@@ -94,8 +96,9 @@ def percentile(values: Sequence[float], part: float) -> float:
 
 def print_report(report: Report, console: Console) -> None:
     """The table, with what stands over it."""
+    postgres = f" PostgreSQL {report.postgres};" if report.postgres else ""
     console.print(
-        f"{report.cores} cores, load {report.load_before:.2f} before; Python {report.python}; database on {report.disk};"
+        f"{report.cores} cores, load {report.load_before:.2f} before; Python {report.python};{postgres} database on {report.disk};"
         f" fdatasync of 4 KB {spread(report.sync_ms)} ms; each figure: median (least … most) of its rounds"
     )
     table = Table()

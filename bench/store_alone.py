@@ -11,6 +11,7 @@ import uvloop
 
 from bench.opened import Opened, opened
 from bench.records import completion, slot, task
+from inferpool.settings import database
 from inferpool.store.protocol import Verdict
 
 
@@ -29,14 +30,14 @@ class StoreRound(msgspec.Struct):
         return max(1, round(self.calls / self.transactions))
 
 
-async def _round(path: Path, callers: int, seconds: float) -> StoreRound:
-    async with opened(path) as store:
-        transactions = store.runner.transactions
+async def _round(where: Path | str, callers: int, seconds: float) -> StoreRound:
+    async with opened(where) as store:
+        transactions = store.transactions
         began, spent = time.perf_counter(), time.process_time()
         end = began + seconds
         done = await asyncio.gather(*(_calls(store, end) for _ in range(callers)))
         seconds, cpu_s = time.perf_counter() - began, time.process_time() - spent
-        return StoreRound(sum(done), seconds, cpu_s, store.runner.transactions - transactions)
+        return StoreRound(sum(done), seconds, cpu_s, store.transactions - transactions)
 
 
 async def _calls(opened_store: Opened, end: float) -> int:
@@ -54,7 +55,7 @@ async def _calls(opened_store: Opened, end: float) -> int:
 def main() -> None:
     """Run one round, print it as JSON."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--database", type=Path, required=True)
+    parser.add_argument("--database", type=database, required=True)
     parser.add_argument("--callers", type=int, required=True)
     parser.add_argument("--seconds", type=float, required=True)
     options = parser.parse_args()

@@ -26,8 +26,13 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     name: str
     workers: int = 1
     slots: int = 64
-    database: Path | None = None
+    database: Path | str | None = None
+    """A file, or the URL of a PostgreSQL; None: a file of its own."""
     settings: dict[str, str] = {}
+    engine_port: int | None = None
+    """The engine of another world, to share; None: one of its own."""
+    cores: frozenset[int] = frozenset()
+    """Where the server runs; none: on the core that servers have for themselves."""
     sampled: bool = False
     """Whether server, workers run under the sampler (bench/sampled.py)."""
 
@@ -40,7 +45,6 @@ class World(msgspec.Struct, kw_only=True):
     port: int
     engine_port: int
     server: Process
-    engine: Process
     workers: list[Process]
 
     @property
@@ -65,28 +69,42 @@ class World(msgspec.Struct, kw_only=True):
 @asynccontextmanager
 async def world(fleet: Fleet, plan: Plan) -> AsyncIterator[World]:
     """Start all of it, wait until the workers serve; ended at the end."""
-    port, engine_port = free_port(), free_port()
-    engine = fleet.start(f"{plan.name}-engine", ["-m", "bench.engine", "--port", str(engine_port)], other_cores())
-    await reachable(engine, engine_port, "/v1/models")
-    server = start_server(fleet, plan, port)
-    await reachable(server, port, "/readyz")
-    made = World(fleet=fleet, plan=plan, port=port, engine_port=engine_port, server=server, engine=engine, workers=[])
+    async with _engine(fleet, plan) as engine_port:
+        port = free_port()
+        server = start_server(fleet, plan, port)
+        made = World(fleet=fleet, plan=plan, port=port, engine_port=engine_port, server=server, workers=[])
+        try:
+            await reachable(server, port, "/readyz")
+            for number in range(plan.workers):
+                made.workers.append(start_worker(made, number))
+            await serving(made, plan.workers)
+            yield made
+        finally:
+            for process in [*made.workers, made.server]:
+                fleet.end(process)
+
+
+@asynccontextmanager
+async def _engine(fleet: Fleet, plan: Plan) -> AsyncIterator[int]:
+    """The port of a scripted engine."""
+    if plan.engine_port is not None:
+        yield plan.engine_port
+        return
+    port = free_port()
+    engine = fleet.start(f"{plan.name}-engine", ["-m", "bench.engine", "--port", str(port)], other_cores())
+    await reachable(engine, port, "/v1/models")
     try:
-        for number in range(plan.workers):
-            made.workers.append(start_worker(made, number))
-        await serving(made)
-        yield made
+        yield port
     finally:
-        for process in [*made.workers, made.server, engine]:
-            fleet.end(process)
+        fleet.end(engine)
 
 
 def start_server(fleet: Fleet, plan: Plan, port: int) -> Process:
-    """`inferpool serve`, on its own core."""
+    """`inferpool serve`, on its own core unless it is told where."""
     database = plan.database or fleet.folder / f"{plan.name}.db"
     command = [*_module(fleet, plan, "server"), "serve", "--port", str(port), "--database-url", str(database)]
     settings = {"INFERPOOL_LOG_LEVEL": "warning", **plan.settings}
-    return fleet.start(f"{plan.name}-server", command, server_cores(), settings)
+    return fleet.start(f"{plan.name}-server", command, plan.cores or server_cores(), settings)
 
 
 def start_worker(made: World, number: int) -> Process:
@@ -115,10 +133,10 @@ async def reachable(process: Process, port: int, path: str, longest_s: float = S
     return time.perf_counter() - began
 
 
-async def serving(made: World) -> None:
-    """Wait until every worker's llm is active."""
+async def serving(made: World, workers: int) -> None:
+    """Wait until its server knows the llms of so many workers as active, be they its own."""
     async with asyncio.timeout(START_S):
-        while await _active(made.port) < len(made.workers):
+        while await _active(made.port) < workers:
             for worker in made.workers:
                 worker.check()
             await asyncio.sleep(0.02)

@@ -1,0 +1,2 @@
+-- A setting's value by its name.
+SELECT current_setting($1)
