@@ -12,6 +12,7 @@ from inferpool.store.statements import load_statements
 from tests.store.side_desk import SideDesk, new_desk
 
 BACKLOG = 50_000
+ENDED = 5_000
 TEXTS = load_statements("postgres")
 
 KEY = "Index Scan using tasks_pkey on tasks"
@@ -68,6 +69,14 @@ HOT = {
     "llm_owner": "Index Scan using llms_pkey on llms",
     "llms_of_session": "using llms_of_session on llms",
     "quiet_llms": "using llms_of_session on llms",
+    "standing": KEY,
+    "ending": "Index Scan using attempts_pkey on attempts",
+    "session_standing": "Index Scan using sessions_pkey on sessions",
+    "deactivate": "Index Scan using sessions_",
+    "hold_server": "Index Scan using servers_pkey on servers",
+    "orphans": "Index Scan using sessions_active on sessions",
+    "pending_counts": "Index Scan using tasks_expiring on tasks",
+    "forget_servers": "Index Scan using servers_pkey on servers",
     "valid_token": "Index Scan using tokens_hash_key on tokens",
     "lapsed_tokens": "using tokens_revoked on tokens",
     "audit": "Index Scan Backward using audit_pkey on audit",
@@ -89,6 +98,18 @@ FROM generate_series(1, {BACKLOG}) AS number;
 INSERT INTO llms (name, session_id, kind, model, type, engine, slots, status, extra, created_at, updated_at)
 SELECT 'qwen@' || number, 'session ' || number % 500, 'virtual', 'qwen', 'chat', 'engine', 1, 'active', '{{}}', 1, 1
 FROM generate_series(1, 1000) AS number;
+INSERT INTO sessions (
+    id, epoch, active, leaving, server_id, subject, worker_name, worker_version, labels, created_at, registered_at, seen_at,
+    secret_hash
+)
+SELECT 'session ' || number, 1, 1, 0, 'server ' || number % 3, 'local', 'a', '1', '{{}}', 1, 1, number, 'hash'
+FROM generate_series(0, 499) AS number;
+INSERT INTO servers (id, seen_at)
+SELECT 'server ' || number, 4102444800000000 * (number % 2)
+FROM generate_series(0, 99) AS number;
+"""
+END = f"""
+UPDATE tasks SET status = 'cancelled', completed_at = 1 WHERE rank <= {ENDED}
 """
 
 Step: TypeAlias = dict[str, object]
@@ -99,6 +120,7 @@ def filled() -> SideDesk:
     """This process's own database with a backlog."""
     desk = new_desk("plans")
     desk.script(FILL)
+    desk.script(END)
     desk.script("ANALYZE")
     return desk
 
@@ -137,21 +159,37 @@ def test_an_order_comes_from_the_index_not_from_sorting(desk: SideDesk, name: st
     assert [step for step in plan(desk, name) if "Sort" in step] == []
 
 
-def test_a_claim_reads_no_more_of_the_backlog_than_it_takes(desk: SideDesk) -> None:
-    desk.script(f"PREPARE hot AS {TEXTS['claimable']}")
-    explain = "EXPLAIN (ANALYZE, FORMAT JSON) EXECUTE hot(ARRAY[0], ARRAY['pool:7'], ARRAY[NULL], ARRAY[4])"
-    [[report]] = desk.sql(explain)
+@pytest.mark.parametrize(
+    ("name", "values", "rows"),
+    [
+        ("claimable", "ARRAY[0], ARRAY['pool:7'], ARRAY[NULL], ARRAY[4]", 4),
+        ("standing", f"ARRAY{[f'01900000-0000-7000-8000-{number:012x}' for number in range(1, 101)]}", 100),
+        ("pending_counts", "", BACKLOG - ENDED),
+    ],
+)
+def test_a_statement_reads_no_more_tasks_than_it_must(desk: SideDesk, name: str, values: str, rows: int) -> None:
+    desk.script(f"PREPARE hot AS {TEXTS[name]}")
+    called = f"hot({values})" if values else "hot"
+    [[report]] = desk.sql(f"EXPLAIN (ANALYZE, FORMAT JSON) EXECUTE {called}")
     [top] = json.loads(str(report))
-    assert read(top["Plan"]) == 4
+    assert read(top["Plan"]) == rows
 
 
-def read(step: Step) -> int:
-    """How many rows of tasks the step read, with those below it."""
+def test_orphans_are_found_among_the_active_sessions_alone(desk: SideDesk) -> None:
+    desk.script(f"PREPARE hot AS {TEXTS['orphans']}")
+    [[report]] = desk.sql("EXPLAIN (ANALYZE, FORMAT JSON) EXECUTE hot(6000000, 1000)")
+    [top] = json.loads(str(report))
+    assert read(top["Plan"], "sessions") == 500
+    assert read(top["Plan"], "servers") <= 500
+
+
+def read(step: Step, table: str = "tasks") -> int:
+    """How many rows of the table the step read, with those below it."""
     own = 0
-    if step.get("Relation Name") == "tasks":
+    if step.get("Relation Name") == table:
         own = int(float(str(step["Actual Rows"])) * int(str(step["Actual Loops"]))) + int(
             str(step.get("Rows Removed by Filter", 0))
         )
     below = step.get("Plans", [])
     assert isinstance(below, list)
-    return own + sum(read(one) for one in below)
+    return own + sum(read(one, table) for one in below)
