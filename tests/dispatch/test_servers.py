@@ -9,7 +9,7 @@ from inferpool.core.llm import LlmStatus
 from inferpool.core.stream import Place
 from inferpool.core.task import QueueMode
 from inferpool.dispatch.strand import Ended
-from inferpool.wire.sessions import Holding, LlmStatusChanged
+from inferpool.wire.sessions import Failed, Holding, LlmStatusChanged
 from tests.dispatch.rig import OPTIONS, PATIENCE_S, ScriptedWorker, call, chunk, result, started
 from tests.dispatch.servers import Server, Site, opened_servers, speak_at, until
 from tests.dispatch.test_streams import payloads
@@ -349,3 +349,39 @@ async def test_a_lone_server_tells_nobody_anything() -> None:
         await worker.say(result(await worker.infer()))
         await worker.infer()
         assert server.signals.sent == []
+
+
+@pytest.mark.parametrize("told", [True, False], ids=["told", "found by the poll"])
+async def test_a_caller_beside_its_worker_hears_of_a_cancel_at_another_server(told: bool) -> None:
+    async with opened_servers() as site:
+        first, second, worker = await joined(site)
+        ticket = await first.dispatch.intake.submit(call())
+        await worker.infer()
+        if not told:
+            site.lose_everything()
+        await second.dispatch.intake.cancel(ticket.task_id, None)
+        if not told:
+            await first.tick()
+        assert ticket.watcher is not None
+        outcome = await ticket.watcher.end(PATIENCE_S)
+        assert outcome is not None
+        assert outcome.status is Status.CANCELLED
+
+
+async def test_a_retry_told_to_another_server_runs_for_the_caller_that_waits_beside_the_worker() -> None:
+    async with opened_servers() as site:
+        first, second, worker = await joined(site)
+        ticket = await first.dispatch.intake.submit(call(streaming=True))
+        frame = await worker.infer()
+        speak_at(worker, second)
+        await worker.say(Failed(task_id=frame.task_id, attempt=1, code="engine_error", message="it fell over"))
+        await until(lambda: not first.dispatch.catalog.sessions[worker.session_id].held)
+        site.desk.script("UPDATE test_clock SET now = now + 3000000")
+        await second.tick()
+        again = await worker.infer()
+        assert (again.task_id, again.attempt) == (ticket.task_id, 2)
+        speak_at(worker, first)
+        await worker.say(started(again), chunk(again, 1), result(again, last_seq=1))
+        assert ticket.watcher is not None
+        await until(lambda: ticket.watcher and ticket.watcher.outcome)
+        assert payloads(ticket.watcher.take()) == ["payload 1"]

@@ -215,6 +215,11 @@ class Feed:
         if not strand.watchers:
             self._forget(strand)
 
+    def over(self, strand: Strand, attempt: int) -> None:
+        """The attempt is none of this server's any more, by what another one did: a newer one that runs here goes on."""
+        if strand.attempt == attempt and self._strands.get(strand.task_id) is strand:
+            self.lost(strand.task_id)
+
     def part(self, task_id: TaskId) -> None:
         """A replay or a purge: who watched the old end keeps it, who comes now asks the row anew."""
         strand = self._strands.pop(task_id, None)

@@ -23,6 +23,7 @@ from inferpool.dispatch.notes import (
 from inferpool.dispatch.roaming import Roaming
 from inferpool.dispatch.scheduler import Scheduler
 from inferpool.dispatch.shared import Shared
+from inferpool.dispatch.slots import Held
 from inferpool.dispatch.strand import Head
 
 
@@ -100,12 +101,20 @@ class Hearing:
         held = session.held.get((message.task_id, message.attempt)) if session else None
         if session and held:
             self._scheduler.stop(session, held, message.why)
+            self._over(held)
 
     def _freed(self, message: Freed) -> None:
         session = self._catalog.sessions.get(message.session_id)
         held = session.held.get((message.task_id, message.attempt)) if session else None
         if session and held:
             self._scheduler.free(session, held)
+            self._over(held)
+
+    def _over(self, held: Held) -> None:
+        """The attempt ended at another server: who follows it here may have its task's end to read."""
+        self._feed.over(held.strand, held.attempt)
+        if self._feed.knows(held.task_id):
+            self._background.spawn(self._feed.settle_elsewhere(held.task_id), "settle")
 
     def _watch(self, sender: ServerId, message: Watch) -> None:
         self._announcer.interest.asked(message.task_id, sender, message.attempt, message.have)

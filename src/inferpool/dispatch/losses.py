@@ -94,8 +94,8 @@ class Losses:
         """Nothing of its attempts comes in here any more: who follows them here hears of them from elsewhere."""
         session.retire()
         for held in session.held.values():
-            if held.state is not HeldState.STOPPING and held.strand.attempt == held.attempt:
-                self._feed.lost(held.task_id)
+            if held.state is not HeldState.STOPPING:
+                self._feed.over(held.strand, held.attempt)
 
     async def leave(self, session: LiveSession) -> None:
         """Its leave has begun: nothing new goes to it; without a channel it is over."""

@@ -24,6 +24,9 @@ GUEST_S: Final = 60.0
 """How long a session of another server is remembered that no longer speaks here."""
 RECALL_S: Final = 15.0
 """How often the names are read back although nobody told of a change."""
+RECOUNT_S: Final = 60.0
+FEW: Final = 10_000
+"""Pending tasks that are counted anew every `RECOUNT_S`: who told what a moment before or after a count is not known."""
 _DONE: Final = frozenset({Ending.COMPLETED, Ending.FAILED, Ending.RETRIED, Ending.RETURNED})
 """Endings that the worker itself told."""
 
@@ -40,7 +43,7 @@ class Net:
         self._scheduler = scheduler
         self._losses = losses
         self._roaming = roaming
-        self._recalled_at = 0.0
+        self._recalled_at = self._counted_at = _now()
         self._missed = False
 
     def duties(self) -> Sequence[Callable[[], Awaitable[None]]]:
@@ -60,8 +63,14 @@ class Net:
         if gone or self._missed:
             self._missed = False
             self._recalled_at = 0.0
-            self._shared.backlog.recount(await self._reader.pending_counts())
-            self._shared.backlog.changes()
+            await self._recount()
+        elif self._shared.backlog.count <= FEW and _now() - self._counted_at > RECOUNT_S:
+            await self._recount()
+
+    async def _recount(self) -> None:
+        """A count of many tasks is dear; a small one is put right by itself once in a while."""
+        self._counted_at = _now()
+        self._shared.backlog.recount(await self._reader.pending_counts())
 
     # ---- what is told --------------------------------------------------------------------------------------------
 
@@ -139,6 +148,8 @@ class Net:
             elif one.state is HeldState.WRITTEN:
                 why = "cancelled" if ending is Ending.CANCELLED else "stale"
                 self._scheduler.stop(session, one, why)
+            self._feed.over(one.strand, one.attempt)
+            await self._feed.settle_elsewhere(one.task_id)
 
     async def sessions(self) -> None:
         """Sessions that moved to another server, left by way of it, or that its sweep took."""
