@@ -170,3 +170,14 @@ async def test_a_starting_server_finds_every_other_one_dead(tmp_path: Path) -> N
     async with opened_sqlite(path) as pair:
         rows = pair._connection._driver.execute("SELECT count(*) FROM servers").fetchone()
     assert rows == (0,)
+
+
+async def test_servers_that_take_turns_on_one_thread_may_share_a_file(tmp_path: Path) -> None:
+    path, clock, options = tmp_path / "store.db", SettableClock(), SqliteOptions(alone=False)
+    first = await open_sqlite(path, clock=clock, runner=InlineRunner(), readers=[InlineRunner()], options=options)
+    await first.store.beat(SERVER, [])
+    second = await open_sqlite(path, clock=clock, runner=InlineRunner(), readers=[InlineRunner()], options=options)
+    assert await second.reader.servers() == [SERVER]
+    second.abandon()
+    await first.store.beat(SERVER, [])
+    await first.close()

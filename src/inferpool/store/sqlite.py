@@ -33,6 +33,8 @@ class SqliteOptions(msgspec.Struct, frozen=True, kw_only=True):
     """The running code's release: migrations may ask for a newer one."""
     dead_after: Micros = 6 * SECOND
     """A server without a heartbeat for so long is dead (spec section 4)."""
+    alone: bool = True
+    """False in a simulation alone, whose servers take turns on one thread: no lock, other servers' rows stay."""
 
 
 class SqliteReaders:
@@ -64,7 +66,7 @@ class SqlitePair:
         writing: tuple[SqliteConnection, Runner],
         writer: Writer,
         readers: SqliteReaders,
-        lock: "FileLock",
+        lock: "FileLock | None",
         options: SqliteOptions,
     ) -> None:
         self._connection, self._runner = writing
@@ -81,15 +83,18 @@ class SqlitePair:
         await self._writer.close()
         await self._runner.close()
         await self._readers.close()
-        self._connection.close()
-        self._lock.release()
+        self._let_go()
 
     def abandon(self) -> None:
         """Drop what is not committed, as a crash would; for runners that are inline."""
         self._writer.abandon()
         self._readers.let_go()
+        self._let_go()
+
+    def _let_go(self) -> None:
         self._connection.close()
-        self._lock.release()
+        if self._lock is not None:
+            self._lock.release()
 
 
 class FileLock:
@@ -123,11 +128,12 @@ async def open_sqlite(
     """
     chosen = options or SqliteOptions()
     with contextlib.ExitStack() as undo:
-        lock = _lock(path)
-        undo.callback(lock.release)
+        lock = _lock(path) if chosen.alone else None
+        if lock is not None:
+            undo.callback(lock.release)
         connection = connect(path, clock)
         undo.callback(connection.close)
-        await runner.run(partial(_prepare, connection, chosen.release))
+        await runner.run(partial(_prepare, connection, chosen))
         looking = SqliteReaders(path, clock, readers, chosen.dead_after)
         undo.pop_all()
     return SqlitePair((connection, runner), Writer(connection, runner), looking, lock, chosen)
@@ -144,8 +150,9 @@ def _lock(path: Path) -> FileLock:
     return lock
 
 
-async def _prepare(connection: Connection, release: str) -> None:
-    await migrate(connection, load_migrations(_DIALECT), release)
-    await connection.begin()
-    await connection.write("forget_other_servers", [()])
-    await connection.commit()
+async def _prepare(connection: Connection, options: SqliteOptions) -> None:
+    await migrate(connection, load_migrations(_DIALECT), options.release)
+    if options.alone:
+        await connection.begin()
+        await connection.write("forget_other_servers", [()])
+        await connection.commit()
