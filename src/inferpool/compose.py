@@ -10,18 +10,17 @@ import random
 import secrets
 import signal
 import socket
-import sys
 import threading
 import time
 from collections.abc import AsyncIterator, Callable
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
-from typing import Final, Protocol
+from typing import Final, Protocol, cast
 
-import structlog
+import msgspec
 import uuid_utils
-from structlog.typing import FilteringBoundLogger, Processor
+from structlog.typing import FilteringBoundLogger
 
 from inferpool.client.http import AiohttpTransport, HttpOptions
 from inferpool.client.server import Patience
@@ -30,6 +29,7 @@ from inferpool.core.clock import Micros, micros
 from inferpool.core.ids import ServerId
 from inferpool.dispatch.options import DispatchOptions
 from inferpool.dispatch.service import Dispatch, Parts
+from inferpool.host.log import process_log
 from inferpool.host.room import LITTLE, room_for, spelled
 from inferpool.host.signals import hearing
 from inferpool.server.gate import ServerParts
@@ -85,8 +85,12 @@ async def run_server(
     announce: Callable[[str], None] = say,
     stop: Stop | None = None,
     own_token: str | None = None,
+    *,
+    shared: bool = False,
 ) -> None:
     """Serve until SIGTERM or Ctrl-C, or until the `stop` that is handed in says so; `own_token`: see `Makers`.
+
+    `shared`: equal processes listen on the same port.
 
     Raises `SettingError`, `StoreUnavailable` (another server uses the file, say), `OSError` for a port that is taken.
     """
@@ -98,7 +102,8 @@ async def run_server(
         await check_openness(pair, settings.serve, log)
         warn_of_little_room(database(settings.serve.database_url), log)
         dispatch = make_dispatch(pair, settings.serve, log, own_token)
-        await serve(dispatch, server_options(settings.serve), ServerParts(new_id=new_id, log=log), announce, stop)
+        options = msgspec.structs.replace(server_options(settings.serve), shared=shared)
+        await serve(dispatch, options, ServerParts(new_id=new_id, log=log), announce, stop)
     finally:
         await pair.close()
 
@@ -273,28 +278,12 @@ def look_for_garbage_seldom() -> None:
 
 def make_log(settings: SharedSettings) -> FilteringBoundLogger:
     """A log on the error output. Whoever writes to it never hands in a prompt, an answer, a secret."""
-    level = structlog.make_filtering_bound_logger(settings.log_level)
-    log: FilteringBoundLogger = structlog.wrap_logger(
-        structlog.PrintLogger(sys.stderr), processors=_steps(settings), wrapper_class=level
-    ).bind()
-    return log
+    return process_log(settings.log_format, settings.log_level)
 
 
 def make_worker_log(settings: SharedSettings, name: str) -> WorkerLog:
     """The same log, each line with the worker's name."""
-    level = structlog.make_filtering_bound_logger(settings.log_level)
-    log: WorkerLog = structlog.wrap_logger(
-        structlog.PrintLogger(sys.stderr), processors=_steps(settings), wrapper_class=level, worker=name
-    ).bind()
-    return log
-
-
-def _steps(settings: SharedSettings) -> list[Processor]:
-    """From an event to a line."""
-    last: Processor = structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())
-    if settings.log_format == "json":
-        last = structlog.processors.JSONRenderer()
-    return [structlog.processors.add_log_level, structlog.processors.TimeStamper(fmt="iso", utc=True), last]
+    return cast("WorkerLog", process_log(settings.log_format, settings.log_level, worker=name))
 
 
 def arm_failpoint(setting: str | None) -> None:

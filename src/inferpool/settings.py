@@ -63,6 +63,8 @@ class ServeSettings(msgspec.Struct, frozen=True, kw_only=True):
 
     host: Text = "127.0.0.1"
     port: Port = 8010
+    processes: Count = 1
+    """Equal servers on the port, each a process; more than one on PostgreSQL alone."""
     insecure: Flag = False
     """Listen on any address, answer whoever asks, although there is no token."""
     database_url: Text | None = None

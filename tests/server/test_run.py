@@ -12,6 +12,7 @@ import pytest
 
 from inferpool.core.access import Role
 from inferpool.core.errors import Forbidden
+from inferpool.host.ports import claimed, url_of
 from inferpool.server.gate import ServerParts
 from inferpool.server.options import ServerOptions
 from inferpool.server.run import say, serve
@@ -152,6 +153,36 @@ async def test_a_second_signal_ends_the_wait_at_once(tmp_path: Path) -> None:
         server.signal(signal.SIGINT)
         await server.ended()
         call.cancel()
+
+
+class Knock:
+    """Opens by asking the server's own port first."""
+
+    def __init__(self, place: tuple[str, int]) -> None:
+        self._place = place
+
+    async def __call__(self) -> None:
+        await asyncio.open_connection(*self._place)
+
+
+async def test_who_shares_a_port_lets_nobody_in_before_calls_are_taken(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with running(tmp_path, ready=False) as rig:
+        with claimed("127.0.0.1", 0) as claim:
+            monkeypatch.setattr(rig.dispatch, "open", Knock(claim.getsockname()))
+            options = ServerOptions(port=claim.getsockname()[1], shared=True)
+            with pytest.raises(OSError, match="Connect call failed"):
+                await serve(rig.dispatch, options, ServerParts(new_id, rig.log))
+
+
+async def test_who_shares_a_port_answers_there(tmp_path: Path) -> None:
+    with claimed("0.0.0.0", 0) as claim:
+        options = ServerOptions(host="0.0.0.0", port=claim.getsockname()[1], shared=True, insecure=True, farewell_s=1)
+        async with served(tmp_path, options) as server:
+            assert server.url == url_of(claim)
+            assert await server.status("/readyz") == 200
+            assert not any("on every address" in str(entry) for entry in server.rig.log.entries)
 
 
 async def test_a_port_that_is_taken_is_said(tmp_path: Path) -> None:

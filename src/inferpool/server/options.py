@@ -9,6 +9,8 @@ class ServerOptions(msgspec.Struct, frozen=True, kw_only=True):
     host: str = "127.0.0.1"
     port: int = 8010
     """0: any free one."""
+    shared: bool = False
+    """Equal processes listen on the same port: this one is asked only once it takes calls."""
     insecure: bool = False
     """Without a token too: listen on any address, answer whoever asks."""
     max_body_bytes: int = 32 * 2**20

@@ -1,6 +1,7 @@
 """Runs the application under uvicorn, from its ready line to the end of its shutdown."""
 
 import asyncio
+import socket
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
@@ -11,7 +12,7 @@ import uvicorn
 
 from inferpool.core.errors import Forbidden
 from inferpool.dispatch.service import Dispatch
-from inferpool.host.ports import BACKLOG, is_everywhere, listening, url_of
+from inferpool.host.ports import BACKLOG, EVERYWHERE, is_everywhere, listening, sharing, url_of
 from inferpool.host.signals import hearing
 from inferpool.server.app import build_app
 from inferpool.server.bounded import bounded_by
@@ -36,21 +37,24 @@ async def serve(
 ) -> None:
     """Open the dispatch, serve it until SIGTERM or SIGINT, then shut down as spec section 9 says; it is closed afterwards.
 
-    A `stop` that is handed in takes the place of the signals. While the dispatch opens, the port answers already: `/readyz`
-    with 503. Raises `Forbidden` for an address that others could reach, `OSError` when the port is taken.
+    A `stop` that is handed in takes the place of the signals. While the dispatch opens, the port answers already, unless it
+    is shared: `/readyz` with 503. Raises `Forbidden` for an address that others could reach, `OSError` when the port is taken.
     """
     await dispatch.access.recall()
     _check_reach(options, closed=not dispatch.access.open)
-    listener = listening(options.host, options.port)
-    if is_everywhere(listener):
-        parts.log.info("listening on every address: other machines reach this one by its own name or address")
+    listener = sharing(options.host, options.port) if options.shared else listening(options.host, options.port)
+    if is_everywhere(listener) and not options.shared:
+        parts.log.info(EVERYWHERE)
     server = _Uvicorn(_config(dispatch, options, parts))
     told = stop or Stop()
     told.insisted.add_done_callback(partial(_insist, server))
     with hearing(told.signalled) if stop is None else nullcontext():
+        if options.shared:
+            await _open_first(dispatch, listener)
         serving = asyncio.create_task(server.serve(sockets=[listener]), name="uvicorn")
         try:
-            await dispatch.open()
+            if not options.shared:
+                await dispatch.open()
             announce(f"inferpool server ready at {url_of(listener)}")
             await asyncio.wait((told.asked, serving), return_when=asyncio.FIRST_COMPLETED)
             await _drain(dispatch, options, told)
@@ -58,6 +62,17 @@ async def serve(
             await dispatch.close()
             server.should_exit = True
             await serving
+
+
+async def _open_first(dispatch: Dispatch, listener: socket.socket) -> None:
+    """Open the dispatch before anybody is let in: the processes beside this one answer meanwhile."""
+    try:
+        await dispatch.open()
+        listener.listen(BACKLOG)
+    except BaseException:
+        listener.close()
+        await dispatch.close()
+        raise
 
 
 async def _drain(dispatch: Dispatch, options: ServerOptions, stop: "Stop") -> None:
