@@ -217,4 +217,10 @@ SAFEGUARDS: Final = (
         (Edit("store/postgres_connection.py", "int) > self._commits", "int) < 0"),),
         f"{_FAULTS}::test_a_commit_that_was_lost_is_told_as_if_nothing_had_been[complete-Loss.ANSWER]",
     ),
+    Safeguard(
+        "the note that a listening connection must hear of itself",
+        (Edit("store/postgres_signals.py", "                await self._echoed.wait()\n", ""),),
+        "tests/store/test_postgres_signals.py"
+        "::test_a_notification_that_does_not_come_back_is_noticed_though_the_connection_answers",
+    ),
 )
