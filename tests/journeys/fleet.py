@@ -2,7 +2,7 @@
 
 import asyncio
 import signal
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -35,12 +35,12 @@ class Fleet:
         self.server: Program | None = None
         self.server_url = ""
         self._port = 0
-        self._programs: list[Program] = []
+        self.programs: list[Program] = []
 
     async def _start(self, name: str, *arguments: str, settings: Mapping[str, str] = {}) -> Program:
         environment = {f"INFERPOOL_{key.upper()}": value for key, value in settings.items()}
         program = await Program.start(name, *arguments, environment=environment, folder=self.folder)
-        self._programs.append(program)
+        self.programs.append(program)
         return program
 
     async def start_engine(self) -> Program:
@@ -62,14 +62,14 @@ class Fleet:
         )
 
     async def _answering(self, engine: Program) -> Program:
-        self._programs.append(engine)
+        self.programs.append(engine)
         line = await engine.says("engine ready at ")
         self.engine, self.engine_url = engine, line.rpartition(" ")[2].removesuffix("/v1")
         return engine
 
     async def start_server(self, **settings: str) -> Program:
         """The server: on a free port at first, on the same one ever after. It answers when this returns."""
-        flags = ("serve", "--port", str(self._port), "--database-url", str(self.database))
+        flags = ("serve", "--port", str(self._port), "--database-url", self.database_url)
         self.server = await self._start("server", "-m", "inferpool", *flags, settings=QUICK | settings)
         line = await self.server.says("server ready at ")
         self.server_url = line.rpartition(" ")[2]
@@ -77,13 +77,21 @@ class Fleet:
         return self.server
 
     async def start_worker(
-        self, name: str = "box", *, slots: int = 4, linked: bool = True, via: str = "", **settings: str
+        self,
+        name: str = "box",
+        *,
+        slots: int = 4,
+        linked: bool = True,
+        via: str | Sequence[str] = "",
+        **settings: str,
     ) -> Program:
         """A worker beside the scripted engine; it has its channel when this returns (unless `linked` is false).
 
-        `via`: where it finds the server, if not at the server's own address.
+        `via`: where it finds the server, if not at the server's own address; several are tried in turn.
         """
-        flags = ("--server", via or self.server_url, "--engine", self.engine_url, "--name", name, "--slots", str(slots))
+        servers = [via or self.server_url] if isinstance(via, str) else via
+        ways = [word for one in servers for word in ("--server", one)]
+        flags = (*ways, "--engine", self.engine_url, "--name", name, "--slots", str(slots))
         own = {"state_folder": str(self.folder / "state"), **settings}
         program = await self._start(name, "-m", "inferpool", "worker", *flags, settings=own)
         if linked:
@@ -95,6 +103,11 @@ class Fleet:
         await asyncio.gather(self.start_engine(), self.start_server(**settings))
         await self.start_worker(slots=slots)
 
+    @property
+    def database_url(self) -> str:
+        """What the server is told."""
+        return str(self.database)
+
     async def kill_server(self) -> None:
         """`kill -9` of the server."""
         assert self.server is not None
@@ -102,12 +115,12 @@ class Fleet:
 
     async def leave(self) -> None:
         """SIGTERM to whoever still runs, workers first: each must end in order."""
-        running = [program for program in self._programs if program.code is None and program is not self.engine]
+        running = [program for program in self.programs if program.code is None and program is not self.engine]
         for program in sorted(running, key=lambda program: program is self.server):
             program.signal(signal.SIGTERM)
             assert await program.ended() == 0, program.lines[-5:]
 
     async def close(self) -> None:
         """End everything that still runs."""
-        for program in reversed(self._programs):
+        for program in reversed(self.programs):
             await program.kill()

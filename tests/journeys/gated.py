@@ -121,7 +121,7 @@ class GatedSite(Site):
 
     def leaks(self) -> list[str]:
         """Where a token stands that should not, in a line that was printed or a file; lines that tell a prompt."""
-        lines = [*[line for program in self._programs for line in program.lines], *self.outputs]
+        lines = [*[line for program in self.programs for line in program.lines], *self.outputs]
         printed = [line for line in lines if any(told in line for told in (*self.secrets, "say 3 words"))]
         files = [(str(path), path.read_bytes()) for path in self.folder.rglob("*") if path.is_file()]
         return printed + [name for name, held in files if any(secret.encode() in held for secret in self.secrets)]

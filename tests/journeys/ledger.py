@@ -2,6 +2,7 @@
 
 import json
 import sqlite3
+from collections.abc import Iterable, Mapping
 from contextlib import closing
 from pathlib import Path
 from typing import Final
@@ -92,9 +93,8 @@ class Ledger:
         self.sights.append(sight)
         return sight
 
-    def compare(self, database: Path) -> None:
-        """Hold it against the store, once everything has ended."""
-        rows = read_rows(database)
+    def compare(self, rows: Mapping[str, Row]) -> None:
+        """Hold it against the store's rows, once everything has ended."""
         self._compare_ids(rows)
         for task_id, body in self.accepted.items():
             assert rows[task_id].request == body
@@ -109,7 +109,7 @@ class Ledger:
         for sight in self.sights:
             self._compare_sight(sight, rows[sight.task_id])
 
-    def _compare_ids(self, rows: dict[str, Row]) -> None:
+    def _compare_ids(self, rows: Mapping[str, Row]) -> None:
         lost = self.accepted.keys() - rows.keys()
         assert lost == set(), "accepted, but not in the store"
         unsure = list(self.unsure)
@@ -124,16 +124,28 @@ class Ledger:
             assert sight.chunks == row.chunks
 
 
+ROWS: Final = (
+    "SELECT tasks.id, status, endpoint, request, response, packed FROM tasks LEFT JOIN chunks ON task_id = tasks.id"
+)
+"""What `rows_of` reads."""
+
+
+def rows_of(found: Iterable[tuple[object, ...]]) -> dict[str, Row]:
+    """Every task with its stream, by id."""
+    return {str(task_id): _row(*values) for task_id, *values in found}
+
+
+def _row(status: object, endpoint: object, request: object, response: object, packed: object) -> Row:
+    assert isinstance(request, bytes)
+    assert isinstance(response, bytes | None)
+    assert isinstance(packed, bytes | None)
+    return Row(str(status), str(endpoint), request, response, None if packed is None else unpack_chunks(packed))
+
+
 def read_rows(database: Path) -> dict[str, Row]:
-    """Every task with its stream, read beside the server."""
+    """Every task of an SQLite file, read beside the server."""
     with closing(sqlite3.connect(f"file:{database}?mode=ro", uri=True)) as connection:
-        found = connection.execute(
-            "SELECT tasks.id, status, endpoint, request, response, packed FROM tasks LEFT JOIN chunks ON task_id = tasks.id"
-        )
-        return {
-            task_id: Row(status, endpoint, bytes(request), response, None if packed is None else unpack_chunks(packed))
-            for task_id, status, endpoint, request, response, packed in found
-        }
+        return rows_of(connection.execute(ROWS))
 
 
 def prompt_of(request: bytes) -> str:

@@ -13,7 +13,7 @@ from inferpool.compose import WallClock
 from inferpool.store.invariants import check
 from inferpool.store.sqlite_connection import connect_reader
 from tests.journeys.fleet import POOL, Fleet
-from tests.journeys.ledger import Ledger
+from tests.journeys.ledger import Ledger, Row, read_rows
 from tests.journeys.processes import PATIENCE_S
 
 
@@ -34,7 +34,7 @@ class Site(Fleet):
 
     async def conclude(self) -> None:
         """All is over: the ledger agrees with the store, the checker is content, whoever still runs leaves in order."""
-        self.ledger.compare(self.database)
+        self.ledger.compare(self.read_rows())
         await self.check_laws()
         await self.leave()
         await self.check_laws()
@@ -111,6 +111,11 @@ class Site(Fleet):
         async with self.http.get(f"{self.engine_url}/_wait?state={state}&count={count}") as reply:
             assert reply.status == 200, await reply.text()
 
+    async def forget_engine_calls(self) -> None:
+        """The engine begins anew: no calls, every gate closed."""
+        async with self.http.delete(self.engine_url + "/_calls") as reply:
+            assert reply.status == 200
+
     async def open_gate(self, name: str) -> None:
         """Let every call of the engine pass that waits, or will wait, at this gate."""
         async with self.http.post(f"{self.engine_url}/_gate/{name}") as reply:
@@ -122,6 +127,10 @@ class Site(Fleet):
         """What a read-only look into the file gives."""
         with closing(sqlite3.connect(f"file:{self.database}?mode=ro", uri=True)) as connection:
             return connection.execute(sql, parameters).fetchall()
+
+    def read_rows(self) -> dict[str, Row]:
+        """Every task with its stream."""
+        return read_rows(self.database)
 
     def standing(self, task_id: str) -> tuple[object, ...]:
         """Status, attempt, tries of a row."""

@@ -6,7 +6,7 @@ import os
 import re
 import secrets
 import threading
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Sequence
 from functools import cache
 from itertools import count
 from typing import TypeVar
@@ -50,9 +50,12 @@ class SideDesk:
 
     def sql(self, statement: str, *values: Value) -> list[tuple[Value, ...]]:
         """Run one statement, its parameters written as in SQLite."""
-        places = count(1)
-        numbered = re.sub(r"\?", lambda _: f"${next(places)}", statement)
-        return [tuple(record) for record in _run(self._connection.fetch(numbered, *values))]
+        return [tuple(record) for record in _run(self._connection.fetch(_numbered(statement), *values))]
+
+
+def _numbered(statement: str) -> str:
+    places = count(1)
+    return re.sub(r"\?", lambda _: f"${next(places)}", statement)
 
 
 def emptied_desk(version: int = NEWEST, *, lawless: bool = False, own: bool = False) -> SideDesk:
@@ -118,15 +121,15 @@ def _renamed(url: str, database: str) -> str:
     return f"{head}://{place}/{database}{question}{parameters}"
 
 
-def ask(url: str, statement: str) -> list[tuple[Value, ...]]:
-    """Run one statement on a connection for it alone."""
-    return _run(_asked(url, statement))
+def ask(url: str, statement: str, *values: Value) -> list[tuple[Value, ...]]:
+    """Run one statement on a connection for it alone, its parameters written as in SQLite."""
+    return _run(_asked(url, _numbered(statement), values))
 
 
-async def _asked(url: str, statement: str) -> list[tuple[Value, ...]]:
+async def _asked(url: str, statement: str, values: Sequence[Value]) -> list[tuple[Value, ...]]:
     connection = await asyncpg.connect(url)
     try:
-        return [tuple(record) for record in await connection.fetch(statement)]
+        return [tuple(record) for record in await connection.fetch(statement, *values)]
     finally:
         await connection.close()
 
