@@ -21,6 +21,7 @@ from inferpool.compose import (
     make_worker_log,
     new_id,
     new_secret,
+    server_connections,
     server_options,
     until_signalled,
     warn_of_little_room,
@@ -130,6 +131,10 @@ def test_a_thread_that_reaches_its_failpoint_does_not_take_one_step_more() -> No
         assert os.WIFSTOPPED(status)
         process.kill()
         assert process.stdout.read() == ""
+
+
+def test_of_several_servers_one_that_is_off_is_left_soon() -> None:
+    assert server_connections(["http://a", "http://b"]).connect_s < server_connections(["http://a"]).connect_s
 
 
 def test_a_count_that_is_over_stops_nothing_more() -> None:

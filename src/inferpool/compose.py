@@ -12,7 +12,7 @@ import signal
 import socket
 import threading
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
@@ -54,6 +54,9 @@ from inferpool.worker.run import Worker
 
 ENGINE_KEEP_ALIVE_S: Final = 2.0
 """Engines close unused connections after as little as 5 s; a request must not race that."""
+
+NEXT_SERVER_S: Final = 3.0
+"""How long a connection to one of several servers may take, whose machine may be off while others are there."""
 
 GARBAGE_THRESHOLDS: Final = (20_000, 50, 100)
 """How many objects are made between two looks for unreachable cycles, how many looks between those at the older ones.
@@ -206,7 +209,8 @@ async def open_worker(settings: Settings) -> AsyncIterator[Worker]:
     options = worker_options(settings)
     log = make_worker_log(settings.shared, options.name)
     folder = StateFolder(state_path(settings.worker.state_folder) / f"worker-{options.name}")
-    server, engine = AiohttpTransport(), AiohttpTransport(HttpOptions(keep_alive_s=ENGINE_KEEP_ALIVE_S))
+    server = AiohttpTransport(server_connections(settings.shared.server))
+    engine = AiohttpTransport(HttpOptions(keep_alive_s=ENGINE_KEEP_ALIVE_S))
     parts = WorkerParts(server, engine, folder, new_id, new_secret, WallClock(), random.Random(), log)
     try:
         yield Worker(options, parts)
@@ -214,6 +218,11 @@ async def open_worker(settings: Settings) -> AsyncIterator[Worker]:
         await engine.close()
         await server.close()
         folder.close()
+
+
+def server_connections(urls: Sequence[str]) -> HttpOptions:
+    """How a worker connects to its server, or to whichever of several is there."""
+    return HttpOptions(connect_s=NEXT_SERVER_S) if len(urls) > 1 else HttpOptions()
 
 
 def worker_options(settings: Settings) -> WorkerOptions:
