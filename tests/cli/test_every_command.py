@@ -33,6 +33,13 @@ ASKING: dict[tuple[str, ...], tuple[str, ...]] = {
     ("token", "revoke"): (NOBODY,),
 }
 """Commands that ask a server, with what they need beside it."""
+OPENING: dict[tuple[str, ...], tuple[str, ...]] = {
+    ("database", "status"): (),
+    ("database", "migrate"): (),
+    ("database", "backup"): ("backup.db",),
+    ("database", "copy"): ("--to", "postgresql:///nowhere"),
+}
+"""Commands that open a store themselves, with what they need beside it."""
 OTHERS = {("up",), ("serve",), ("worker",), ("doctor",), ("demo",)}
 ALONE = {("token", "create"), ("token", "list"), ("token", "revoke")}
 """Commands that open this machine's own store where no server runs."""
@@ -109,7 +116,7 @@ def one_line(errors: str, *, whatever: str = "") -> str:
 
 
 def test_every_command_stands_in_this_walk() -> None:
-    assert set(every()) == set(ASKING) | OTHERS
+    assert set(every()) == set(ASKING) | set(OPENING) | OTHERS
 
 
 @pytest.mark.parametrize("words", ASKING, ids=" ".join)
@@ -148,7 +155,7 @@ def test_an_unknown_form_of_output_is_told_with_those_that_there_are(typed: Type
     for words in every():
         if words in {("tail",), ("chat",), ("token", "revoke"), *OTHERS} - {("doctor",)}:
             continue
-        told = typed(*words, *ASKING.get(words, ()), "-o", "xml")
+        told = typed(*words, *{**ASKING, **OPENING}.get(words, ()), "-o", "xml")
         assert (told.code, told.output) == (2, "")
         assert "'json', 'yaml', 'wide', 'name'" in one_line(told.errors)
 
@@ -167,8 +174,8 @@ def test_every_list_every_single_thing_has_every_form(site: Site, typed: Typed) 
 def test_a_setting_that_cannot_be_read(typed: Typed, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "inferpool.toml").mkdir()
     monkeypatch.chdir(tmp_path)
-    for words in [*ASKING, *sorted(OTHERS - {("demo",)})]:
-        told = typed(*words, *ASKING.get(words, ()))
+    for words in [*ASKING, *OPENING, *sorted(OTHERS - {("demo",)})]:
+        told = typed(*words, *{**ASKING, **OPENING}.get(words, ()))
         assert (told.code, told.output) == (2, ""), words
         assert "inferpool.toml: cannot be read" in one_line(told.errors)
     (tmp_path / "inferpool.toml").rmdir()
@@ -202,7 +209,8 @@ def test_a_thing_that_is_not_there(site: Site, typed: Typed) -> None:
 def test_a_folder_that_cannot_be_written(typed: Typed, tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     database = ("--database-url", str(tmp_path / "file" / "store.db"))
-    for words in (("serve", "--port", "0"), ("up", "--port", "0"), ("token", "list"), ("doctor",)):
+    opening = [(*words, *needed) for words, needed in OPENING.items()]
+    for words in (("serve", "--port", "0"), ("up", "--port", "0"), ("token", "list"), ("doctor",), *opening):
         told = typed(*words, *database)
         assert told.code == 1, words
         assert str(tmp_path / "file") in one_line(told.errors.splitlines(keepends=True)[-1])

@@ -12,7 +12,7 @@ import pytest
 
 from inferpool.core.errors import Conflict, InferpoolError, StoreUnavailable
 from inferpool.core.ids import ServerId
-from inferpool.store.copy import LEFT, CopiedTable, Order, copy_store, move
+from inferpool.store.copy import LEFT, Order, copy_store, move
 from inferpool.store.invariants import Stage, check
 from inferpool.store.migrate import load_migrations, migrate
 from inferpool.store.opening import looking_into
@@ -22,6 +22,7 @@ from inferpool.store.postgres_driver import Address, Timeouts
 from inferpool.store.postgres_link import Link
 from inferpool.store.sqlite_connection import connect, connect_reader
 from inferpool.store.statements import load_statements
+from inferpool.store.tables import CopiedTable
 from tests.store.builders import Value, new_id
 from tests.store.filled import filled_store, rows_of
 from tests.store.rigs import sqlite_rig

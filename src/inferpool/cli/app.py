@@ -8,7 +8,22 @@ from typing import Annotated
 
 import typer
 
-from inferpool.cli import cancel, chat, delete, demo, describe, doctor, get, replay, serve, tail, token, up, worker
+from inferpool.cli import (
+    cancel,
+    chat,
+    database,
+    delete,
+    demo,
+    describe,
+    doctor,
+    get,
+    replay,
+    serve,
+    tail,
+    token,
+    up,
+    worker,
+)
 from inferpool.cli.exits import EXIT_CODES, ExitCode
 from inferpool.cli.outcome import outcome
 
@@ -26,6 +41,7 @@ app.add_typer(get.app, name="get")
 app.add_typer(describe.app, name="describe")
 app.add_typer(delete.app, name="delete")
 app.add_typer(token.app, name="token")
+app.add_typer(database.app, name="database")
 for group in (tail, chat, cancel, replay, doctor, demo):
     app.add_typer(group.app)
 

@@ -4,14 +4,12 @@ One transaction under a lock on every table. Each page is read back as soon as i
 of every table; a copy that fails, or whose process ends, leaves the database empty.
 """
 
-import hashlib
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from contextlib import asynccontextmanager, closing
 from importlib.metadata import version
-from operator import itemgetter
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import Final
 
 import msgspec
 
@@ -29,8 +27,8 @@ from inferpool.store.postgres_link import Link
 from inferpool.store.rows import APPLIED_MIGRATIONS, SERVERS
 from inferpool.store.sqlite import FileLock
 from inferpool.store.sqlite_connection import SqliteConnection, connect_reader
-from inferpool.store.statements import Statement
-from inferpool.store.status import Counted, steps_of
+from inferpool.store.status import steps_of
+from inferpool.store.tables import Checksum, CopiedTable, Table, row_counts, tables
 
 LEFT: Final = frozenset({"migrations", "servers", "writers"})
 """Tables that tell of the place alone: what its schema had, who runs on it."""
@@ -47,26 +45,6 @@ _REPLACED: Final = "\N{REPLACEMENT CHARACTER}"
 _KEPT_NOTHING: Final = "nothing of the copy was kept"
 
 
-class CopiedTable(msgspec.Struct, frozen=True):
-    """A table that is the same on both sides. `checksum`: SHA-256 of its rows in the order of their keys."""
-
-    table: str
-    rows: int
-    checksum: str
-
-
-class Table(NamedTuple):
-    """A table as its database has it: its columns in their order, those of its key."""
-
-    name: str
-    columns: tuple[str, ...]
-    key: tuple[str, ...]
-
-    def key_of(self, row: Row) -> Row:
-        """The values of the key in a row."""
-        return [row[self.columns.index(name)] for name in self.key]
-
-
 class Order(msgspec.Struct, frozen=True, kw_only=True):
     """How to copy. `watch` hears of each stage."""
 
@@ -75,33 +53,6 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
     page_rows: int = PAGE_ROWS
     page_bytes: int = PAGE_BYTES
     watch: Callable[[Stage], None]
-
-
-class _Column(msgspec.Struct, frozen=True):
-    table_name: str
-    column_name: str
-    key_place: int
-
-
-_COLUMNS: Final = Statement("columns", _Column)
-_COUNTS: Final = Statement("row_counts", Counted)
-
-
-class Checksum:
-    """Counts rows, digests them: each as the values of its columns in the order of their names, each with its type."""
-
-    def __init__(self, columns: Sequence[str]) -> None:
-        self._sorted = itemgetter(*sorted(range(len(columns)), key=columns.__getitem__))
-        self._digest = hashlib.sha256()
-        self.rows = 0
-
-    def add(self, rows: Sequence[Sequence[object]]) -> None:
-        """Take more rows, in the order of their keys."""
-        self.rows += len(rows)
-        self._digest.update(b"".join([msgspec.msgpack.encode(self._sorted(row)) for row in rows]))
-
-    def __str__(self) -> str:
-        return self._digest.hexdigest()
 
 
 async def move(path: Path, url: str, order: Order, clock: Clock, writer_id: str) -> list[CopiedTable]:
@@ -224,24 +175,6 @@ class _Copying:
             raise StoreUnavailable(_refusal(table, page, refused)) from refused
         self._done += len(page)
         self._order.watch(Stage(f"copying {table.name}", self._done, self._done / sum(self._counts.values())))
-
-
-async def tables(connection: Connection) -> dict[str, Table]:
-    """The tables of a database by their names."""
-    found: dict[str, list[_Column]] = {}
-    for column in await connection.read(_COLUMNS, [()]):
-        found.setdefault(column.table_name, []).append(column)
-    return {name: _table(name, columns) for name, columns in found.items()}
-
-
-def _table(name: str, columns: Sequence[_Column]) -> Table:
-    key = sorted((one for one in columns if one.key_place), key=lambda one: one.key_place)
-    return Table(name, tuple(one.column_name for one in columns), tuple(one.column_name for one in key))
-
-
-async def row_counts(connection: Connection) -> dict[str, int]:
-    """How many rows each table has that is copied."""
-    return {one.name: one.size for one in await connection.read(_COUNTS, [()])}
 
 
 def _check_schemas(here: Mapping[str, Table], there: Mapping[str, Table], known: AbstractSet[str]) -> None:

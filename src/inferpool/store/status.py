@@ -121,6 +121,16 @@ def steps_of(applied: Sequence[Applied], dialect: str) -> list[Step]:
     ]
 
 
+async def applied_steps(connection: Connection, dialect: str) -> list[Step]:
+    """The migrations that a database has had: none where it is no store. Raises `StoreUnavailable` when it cannot be asked."""
+    await connection.read(_ENGINE, [()])
+    try:
+        applied = await connection.read(APPLIED_MIGRATIONS, [()])
+    except StoreUnavailable:
+        return []
+    return [step for step in steps_of(applied, dialect) if step.applied_at is not None]
+
+
 async def _amounts(connection: Connection, bound: int) -> list[Amount]:
     counted = await connection.read(_AMOUNTS, [(bound + 1,)])
     return [Amount(one.name, min(one.size, bound), one.size <= bound) for one in counted]
