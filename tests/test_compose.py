@@ -33,7 +33,7 @@ from inferpool.server.options import ServerOptions
 from inferpool.settings import ServeSettings, SettingError, SharedSettings, WorkerSettings, load
 from inferpool.worker.options import OutboxOptions, WorkerOptions
 
-ELSEWHERE = {"database_url", "processes", "state_folder", "failpoint", "log_format", "log_level"}
+ELSEWHERE = {"database_url", "dead_s", "processes", "state_folder", "failpoint", "log_format", "log_level"}
 """Settings that are no part's options: the composition itself obeys them."""
 TEXTS = {"server": "http://b:1", "engine": "http://c:1", "host": "::1", "name": "other", "model": "m", "pool": "p"}
 TEXTS["local_engines"] = "http://d:1"

@@ -100,10 +100,11 @@ async def run_server(
     look_for_garbage_seldom()
     log = make_log(settings.shared)
     arm_failpoint(settings.shared.failpoint)
-    pair = await open_store(database(settings.serve.database_url), WallClock(), new_id())
+    where, dead_after = database(settings.serve.database_url), micros(settings.serve.dead_s)
+    pair = await open_store(where, WallClock(), new_id(), dead_after)
     try:
         await check_openness(pair, settings.serve, log)
-        warn_of_little_room(database(settings.serve.database_url), log)
+        warn_of_little_room(where, log)
         dispatch = make_dispatch(pair, settings.serve, log, own_token)
         options = msgspec.structs.replace(server_options(settings.serve), shared=shared)
         await serve(dispatch, options, ServerParts(new_id=new_id, log=log), announce, stop)

@@ -81,6 +81,7 @@ class ServeSettings(msgspec.Struct, frozen=True, kw_only=True):
     slot_release_s: Seconds = 10.0
     poll_s: Seconds = 1.0
     beat_s: Seconds = 2.0
+    dead_s: Seconds = 6.0
     sweep_s: Seconds = 60.0
     sweep_limit: Count = 50
     wait_limit_s: Seconds = 600.0

@@ -145,6 +145,8 @@ async def test_a_first_signal_lets_calls_end_a_second_waits_for_nobody(tmp_path:
         writer.write(post("/v1/chat/completions", CALL))
         while await asyncio.to_thread(ask, servers.database, "SELECT count(*) FROM tasks") == [(0,)]:
             assert not reader.at_eof()
+        [busy] = set(servers.pids) - {idle}
+        os.kill(busy, signal.SIGTERM)  # as a supervisor would, that signals every process of a service
         servers.program.signal(signal.SIGINT)
         await gone(idle)
         while (await servers.asked())[0] != 503:

@@ -5,10 +5,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final, Protocol
 
-from inferpool.core.clock import Clock
+from inferpool.core.clock import Clock, Micros
 from inferpool.core.errors import StoreUnavailable
 from inferpool.store.connection import Connection
-from inferpool.store.postgres import connect_postgres_reader, open_postgres
+from inferpool.store.postgres import DEAD_AFTER, PostgresOptions, connect_postgres_reader, open_postgres
 from inferpool.store.postgres_connection import PostgresConnection
 from inferpool.store.postgres_driver import place_of
 from inferpool.store.protocol import Store, StoreReader
@@ -38,14 +38,16 @@ class Pair(Protocol):
     async def close(self) -> None: ...
 
 
-async def open_store(where: Path | str, clock: Clock, writer_id: str) -> Pair:
+async def open_store(where: Path | str, clock: Clock, writer_id: str, dead_after: Micros = DEAD_AFTER) -> Pair:
     """Open the database, migrated as needed; `clock` is an SQLite file's, `writer_id` is new at each start.
+
+    `dead_after`: how old the heartbeat of another server grows until it counts as dead.
 
     Raises `StoreUnavailable`.
     """
     with naming(where):
         if isinstance(where, str):
-            return await open_postgres(where, writer_id=writer_id)
+            return await open_postgres(where, writer_id=writer_id, options=PostgresOptions(dead_after=dead_after))
         return await open_sqlite(
             where,
             clock=clock,

@@ -36,13 +36,16 @@ class _There(msgspec.Struct, frozen=True):
 _IS_STORE: Final = Statement("is_store", _There)
 
 
+DEAD_AFTER: Final[Micros] = 6 * SECOND
+"""A server without a heartbeat for so long is dead (spec section 4)."""
+
+
 class PostgresOptions(msgspec.Struct, frozen=True, kw_only=True):
     """What a store may be told beside its address."""
 
     release: str = version("inferpool")
     """The running code's release: migrations may ask for a newer one."""
-    dead_after: Micros = 6 * SECOND
-    """A server without a heartbeat for so long is dead (spec section 4)."""
+    dead_after: Micros = DEAD_AFTER
     readers: int = 4
     """Connections that only read."""
     timeouts: Timeouts = Timeouts()
