@@ -29,7 +29,10 @@ from bench.rows import (
     latency,
     memory,
     postgres_across,
+    postgres_backlog,
     postgres_call,
+    postgres_queues,
+    postgres_reads,
     postgres_servers,
     postgres_store,
     restart,
@@ -54,6 +57,9 @@ POSTGRES_ROWS: Final[Mapping[str, PostgresRow]] = {
     "postgres-store": postgres_store.measure,
     "postgres-servers": postgres_servers.measure,
     "postgres-across": postgres_across.measure,
+    "postgres-queues": postgres_queues.measure,
+    "postgres-backlog": postgres_backlog.measure,
+    "postgres-reads": postgres_reads.measure,
 }
 RESULTS: Final = Path(__file__).parent / "results"
 

@@ -2,12 +2,17 @@
 
 from pathlib import Path
 
-from bench.machine import on_cpu_s
+from bench.machine import cpu_s, cpu_s_with_ended, on_cpu_s
 
 
 def children(pid: int) -> list[int]:
     """The processes that this one started, which still run."""
     return [int(one) for one in Path(f"/proc/{pid}/task/{pid}/children").read_text(encoding="ascii").split()]
+
+
+def whole_cpu_s(postmaster: int) -> float:
+    """User plus system time of all the server's processes so far, those included that have ended."""
+    return cpu_s_with_ended(postmaster) + sum(map(cpu_s, children(postmaster)))
 
 
 def backends_cpu_s(postmaster: int, database: str) -> float:

@@ -31,7 +31,7 @@ class Effort(msgspec.Struct, frozen=True, kw_only=True):
     """Calls a round beside the sweep."""
     across_calls: int = 100
     """Calls a round of the one caller at another server than its worker's."""
-    jobs: int = 1_000
+    jobs: int = 400
     """Jobs, calls a round beside other queues."""
     waiting: int = 1_000_000
     ended: int = 4_000_000
@@ -52,7 +52,7 @@ QUICK: Final = Effort(
     expired=100_000,
     sweep_calls=1_000,
     across_calls=30,
-    jobs=300,
+    jobs=200,
     waiting=20_000,
     ended=80_000,
 )

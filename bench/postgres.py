@@ -14,8 +14,8 @@ from urllib.parse import urlsplit, urlunsplit
 import asyncpg
 import msgspec
 
-from bench.backends import children
-from bench.machine import ALL_CORES, NotADisk, cpu_s, cpu_s_with_ended, on_cores
+from bench.backends import whole_cpu_s
+from bench.machine import ALL_CORES, NotADisk, on_cores
 
 GIVEN: Final = "INFERPOOL_TEST_DATABASE_URL"
 """The environment's variable that names a server to use instead; its user must be let create databases."""
@@ -68,9 +68,7 @@ class Postgres(msgspec.Struct, frozen=True, kw_only=True):
 
     def cpu_s(self) -> float | None:
         """User plus system time of all its processes so far; None for a server that was given."""
-        if self.postmaster is None:
-            return None
-        return cpu_s_with_ended(self.postmaster) + sum(map(cpu_s, children(self.postmaster)))
+        return None if self.postmaster is None else whole_cpu_s(self.postmaster)
 
 
 @asynccontextmanager

@@ -1,6 +1,7 @@
 """The cost of a backlog: enqueue, claim with a million tasks waiting, beside a thousand that wait among as many rows."""
 
 import sqlite3
+from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import Final, NamedTuple
@@ -30,6 +31,13 @@ class _Sizes(NamedTuple):
     many: Path
 
 
+class Costs(NamedTuple):
+    """Microseconds a task, a value a round."""
+
+    enqueue: list[float]
+    claim: list[float]
+
+
 class NotByIndex(Exception):
     """The claim would read the backlog."""
 
@@ -41,8 +49,13 @@ async def measure(fleet: Fleet, effort: Effort) -> list[Figure]:
     _fill(fleet, sizes.many, effort.backlog, effort)
     _end(fleet, sizes.few, effort.backlog - effort.few, effort)
     plan = claim_plan(sizes.many)
-    many, few = _alone(fleet, sizes, effort)
-    return [*_figures("store", many, few, plan), *await _served(fleet, sizes, effort)]
+    many, few = Costs([], []), Costs([], [])
+    for _ in range(effort.rounds):
+        for path, costs in ((sizes.many, many), (sizes.few, few)):
+            done = alone(fleet, ["--database", str(path)], effort)
+            costs.enqueue.append(done.enqueue_us)
+            costs.claim.append(done.claim_us)
+    return [*figures(NAME, "store CPU", (many, few), plan), *await _served(fleet, sizes, effort)]
 
 
 def _fill(fleet: Fleet, path: Path, tasks: int, effort: Effort) -> None:
@@ -68,22 +81,10 @@ def claim_plan(path: Path) -> str:
     return first
 
 
-class _Costs(NamedTuple):
-    """Microseconds a task, a value a round."""
-
-    enqueue: list[float]
-    claim: list[float]
-
-
-def _alone(fleet: Fleet, sizes: _Sizes, effort: Effort) -> tuple[_Costs, _Costs]:
-    many, few = _Costs([], []), _Costs([], [])
-    for _ in range(effort.rounds):
-        for path, costs in ((sizes.many, many), (sizes.few, few)):
-            command = ["-m", "bench.backlog_alone", "--database", str(path), "--tasks", str(4 * effort.backlog_calls)]
-            done = msgspec.json.decode(fleet.run("backlog", [*command, "--rank", "0.5"]), type=BacklogRound)
-            costs.enqueue.append(done.enqueue_us)
-            costs.claim.append(done.claim_us)
-    return many, few
+def alone(fleet: Fleet, store: Sequence[str], effort: Effort) -> BacklogRound:
+    """A round at the store without a server; `store` are the flags that name it."""
+    command = ["-m", "bench.backlog_alone", *store, "--tasks", str(4 * effort.backlog_calls), "--rank", "0.5"]
+    return msgspec.json.decode(fleet.run("backlog", command), type=BacklogRound)
 
 
 async def _served(fleet: Fleet, sizes: _Sizes, effort: Effort) -> list[Figure]:
@@ -92,12 +93,12 @@ async def _served(fleet: Fleet, sizes: _Sizes, effort: Effort) -> list[Figure]:
     many_plan = Plan(name="many", workers=0, database=sizes.many, settings=settings)
     few_plan = Plan(name="few", workers=0, database=sizes.few, settings=settings)
     async with world(fleet, many_plan) as many, world(fleet, few_plan) as few:
-        costs = _Costs([], []), _Costs([], [])
+        costs = Costs([], []), Costs([], [])
         for _ in range(effort.rounds):
             for made, one in ((many, costs[0]), (few, costs[1])):
                 one.enqueue.append(await _enqueue(made, effort.backlog_calls))
                 one.claim.append(await _drain(made, effort.backlog_calls))
-    return _figures("server", *costs, "")
+    return figures(NAME, "server CPU", costs)
 
 
 async def _enqueue(made: World, tasks: int) -> float:
@@ -127,12 +128,14 @@ def _pause_worker(made: World) -> None:
     made.workers = []
 
 
-def _figures(where: str, many: _Costs, few: _Costs, note: str) -> list[Figure]:
+def figures(row: str, what: str, costs: tuple[Costs, Costs], note: str = "") -> list[Figure]:
+    """With many over with few, round by round."""
+    many, few = costs
     verbs = (("enqueue", many.enqueue, few.enqueue), ("claim, to its end", many.claim, few.claim))
     return [
         Figure(
-            row=NAME,
-            name=f"{where} CPU, {verb}: many / few",
+            row=row,
+            name=f"{what}, {verb}: many / few",
             unit="x",
             values=ratios(ours, limit),
             target=TARGET,

@@ -1,0 +1,70 @@
+"""Counts the rows that PostgreSQL reads while a server is asked."""
+
+import asyncio
+import math
+import time
+from typing import Final
+
+import msgspec
+
+from bench.connection import get
+from bench.load import ask_once
+from bench.postgres import desk, text
+
+_SETTLE_S: Final = 1.05
+"""A connection of PostgreSQL tells what it read at the end of a statement, unless it did within the last second."""
+_LATE_S: Final = 11.0
+"""One that nobody asks again tells after ten seconds."""
+
+
+_IDLE_LOOKS: Final = 4
+
+
+class Read(msgspec.Struct, frozen=True):
+    """What was read."""
+
+    rows: int
+    """Of tables."""
+    entries: int
+    """Of indexes; most lead to one of the rows."""
+
+
+class Count:
+    """Tells how much was read since it last told. `nudge`: the path of a read of one row, which makes its reader tell."""
+
+    def __init__(self, url: str, port: int, nudge: str) -> None:
+        self._url = url
+        self._port = port
+        self._nudge = get(nudge)
+        self._before = Read(0, 0)
+        self._at = 0.0
+        self._idle = 0.0
+
+    async def begin(self) -> None:
+        """Look at what the server reads a second while nobody asks: its polls, its heartbeats are not counted later."""
+        await self.late()
+        self._idle = max([await self._idle_rate() for _ in range(_IDLE_LOOKS)])
+
+    async def told(self) -> Read:
+        """Since it was last asked."""
+        await asyncio.sleep(_SETTLE_S)
+        await ask_once(self._port, self._nudge)
+        return await self._since()
+
+    async def late(self) -> Read:
+        """What those tell who were not asked again."""
+        await asyncio.sleep(_LATE_S)
+        return await self._since()
+
+    async def _idle_rate(self) -> float:
+        before = self._at
+        rows = (await self.told()).rows
+        return rows / (self._at - before)
+
+    async def _since(self) -> Read:
+        async with desk(self._url) as connection:
+            [row] = await connection.fetch(text("rows_read"))
+        before, self._before = self._before, msgspec.convert(dict(row), Read)
+        at, self._at = self._at, time.perf_counter()
+        own = math.ceil(self._idle * (self._at - at))
+        return Read(max(0, self._before.rows - before.rows - own), self._before.entries - before.entries)
