@@ -95,7 +95,7 @@ async def test_a_live_call_without_a_live_worker_leaves_no_row(tmp_path: Path) -
         live = msgspec.structs.replace(call(), mode=QueueMode.LIVE)
         with pytest.raises(LlmUnavailable):
             await rig.dispatch.intake.submit(live)
-        assert rig.dispatch.backlog.count == 0
+        assert rig.dispatch.backlog.counts.tasks == 0
 
 
 async def test_a_never_call_needs_a_slot_that_is_free_now(tmp_path: Path) -> None:

@@ -85,7 +85,7 @@ async def test_a_cancelled_task_replays_under_its_next_attempt(tmp_path: Path) -
         await worker.register()
         ticket = await rig.dispatch.intake.submit(call())
         await rig.dispatch.intake.cancel(ticket.task_id, "local")
-        assert rig.dispatch.backlog.count == 0
+        assert rig.dispatch.backlog.counts.tasks == 0
         row = await rig.dispatch.intake.replay(ticket.task_id, "local")
         assert row.status is Status.PENDING
         await worker.bind()
@@ -123,7 +123,7 @@ async def test_a_waiting_task_expires_and_its_caller_hears_of_it(tmp_path: Path)
         assert outcome.fault is not None
         assert outcome.fault.code == "expired"
         assert "3600 s" in outcome.fault.message
-        assert rig.dispatch.backlog.count == 0
+        assert rig.dispatch.backlog.counts.tasks == 0
 
 
 async def test_a_run_past_its_limit_ends_and_its_engine_stops(tmp_path: Path) -> None:

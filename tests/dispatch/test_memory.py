@@ -33,7 +33,7 @@ async def test_an_attempt_that_a_registration_drops_is_not_remembered(tmp_path: 
         await turn()
         reply = await worker.register(holding=[Holding(task_id=frame.task_id, attempt=frame.attempt, last_seq=1)])
         assert [dropped.task_id for dropped in reply.drop] == [frame.task_id]
-        assert not rig.dispatch.feed.knows(TaskId(frame.task_id))
+        assert rig.dispatch.feed.find(TaskId(frame.task_id)) is None
 
 
 async def test_chunks_that_are_repeated_after_the_end_are_not_counted(tmp_path: Path) -> None:
@@ -50,7 +50,7 @@ async def test_chunks_that_are_repeated_after_the_end_are_not_counted(tmp_path: 
         assert [one.reason for one in await worker.say(chunk(frame, 1))] == ["stale"]
         assert await worker.say(result(frame, last_seq=1)) == []
         assert rig.dispatch.feed.size == 0
-        assert not rig.dispatch.feed.knows(TaskId(frame.task_id))
+        assert rig.dispatch.feed.find(TaskId(frame.task_id)) is None
 
 
 async def test_a_worker_that_comes_back_without_its_engine_keeps_its_names_known(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ import msgspec
 import pytest
 
 from inferpool.core.errors import LlmUnavailable, SessionInactive, SessionReplaced
+from inferpool.core.ids import TaskId
 from inferpool.core.lifecycle import Status
 from inferpool.core.llm import LlmStatus
 from inferpool.core.stream import Place
@@ -13,6 +14,7 @@ from inferpool.wire.sessions import Failed, Holding, LlmStatusChanged
 from tests.dispatch.rig import OPTIONS, PATIENCE_S, ScriptedWorker, call, chunk, result, started
 from tests.dispatch.servers import Server, Site, opened_servers, speak_at, until
 from tests.dispatch.test_streams import payloads
+from tests.store.builders import new_id
 
 pytestmark = pytest.mark.anyio
 
@@ -35,6 +37,19 @@ async def test_a_caller_at_one_server_is_answered_by_the_worker_of_another() -> 
         assert outcome is not None
         assert outcome.answer is not None
         assert (outcome.status, outcome.answer.body) == (Status.COMPLETED, b"whole")
+
+
+async def test_a_call_whose_row_is_still_being_written_is_not_taken_for_a_deleted_one() -> None:
+    async with opened_servers() as site:
+        server = site.servers[0]
+        watcher = server.dispatch.feed.follow(TaskId(new_id()))
+        await server.tick()
+        assert watcher.take() == []
+        server.dispatch.feed.stored(watcher.task_id)
+        await server.tick()
+        [end] = watcher.take()
+        assert isinstance(end, Ended)
+        assert end.outcome.status is Status.CANCELLED
 
 
 async def test_chunks_reach_a_caller_at_another_server_one_by_one_before_the_end() -> None:
@@ -67,7 +82,7 @@ async def test_a_watcher_that_comes_to_another_server_goes_on_where_it_stopped()
         assert await watcher.wait(PATIENCE_S)
         assert payloads(watcher.take()) == ["payload 2"]
         watcher.close()
-        assert not second.dispatch.feed.knows(ticket.task_id)
+        assert second.dispatch.feed.find(ticket.task_id) is None
 
 
 async def test_without_any_hint_a_caller_at_another_server_is_answered_by_the_polls() -> None:

@@ -171,7 +171,7 @@ async def test_a_lost_session_that_nobody_replaced_adopts_its_task(tmp_path: Pat
         assert [entry.task_id for entry in reply.resume] == [frame.task_id]
         assert await worker.say(result(frame)) == []
         assert await status_of(rig, frame.task_id) == (Status.COMPLETED, 1, 0)
-        assert rig.dispatch.backlog.count == 0
+        assert rig.dispatch.backlog.counts.tasks == 0
 
 
 async def test_a_lost_session_whose_task_went_on_drops_it(tmp_path: Path) -> None:
@@ -293,7 +293,7 @@ async def test_a_worker_that_does_not_return_after_a_restart_loses_its_tasks(tmp
     async with opened_dispatch(tmp_path / "db", OPTIONS, clock, start=1000) as rig:
         await rig.dispatch.poll.tick()
         assert await status_of(rig, frame.task_id) == (Status.PENDING, 1, 0)
-        assert rig.dispatch.backlog.count == 1
+        assert rig.dispatch.backlog.counts.tasks == 1
 
 
 def slow_grace() -> DispatchOptions:

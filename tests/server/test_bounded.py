@@ -200,7 +200,7 @@ async def test_a_body_that_trickles_in_is_given_up_in_its_apis_words(tmp_path: P
         assert await client.ended()
         assert client.server.rig.log.entries == []
         assert await client.server.rig.rows() == 0
-        assert client.server.rig.dispatch.backlog.count == 0
+        assert client.server.rig.dispatch.backlog.counts.tasks == 0
 
 
 async def test_a_body_earns_its_time_by_coming(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -145,7 +145,7 @@ async def test_a_second_signal_ends_the_wait_at_once(tmp_path: Path) -> None:
     async with served(tmp_path, free()) as server:
         await registered(server)
         call = asyncio.create_task(server.http.post(server.url + "/v1/chat/completions", json=chat_body()))
-        while not server.rig.dispatch.feed.blocked:
+        while not server.rig.dispatch.feed.callers.blocked:
             await server.status("/healthz")
         server.signal()
         while await server.status("/readyz") != 503:

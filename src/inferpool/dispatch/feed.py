@@ -15,9 +15,37 @@ from inferpool.core.ids import TaskId
 from inferpool.core.lifecycle import TERMINAL, Status
 from inferpool.core.stream import Place, unpack_chunks
 from inferpool.core.task import Answer, Fault, StoredTask
+from inferpool.dispatch.callers import Callers
 from inferpool.dispatch.strand import Memory, Outcome, Strand
 from inferpool.dispatch.watcher import Watcher
 from inferpool.store.protocol import StoreReader
+
+
+async def _recall(reader: StoreReader, strand: Strand) -> None:
+    """Fill a strand from the store: what it already heard meanwhile wins. Raises `NotFound`."""
+    stored = await reader.task(strand.task_id)
+    if stored is None:
+        if strand.outcome is None:
+            raise NotFound(f"there is no task {strand.task_id}")
+        return
+    if stored.row.status in TERMINAL:
+        await _recall_end(reader, strand, stored)
+    elif stored.row.attempt > strand.attempt:
+        strand.attempt = stored.row.attempt
+
+
+async def _recall_end(reader: StoreReader, strand: Strand, stored: StoredTask) -> None:
+    packed = await reader.chunks(strand.task_id)
+    if strand.outcome is not None:
+        return
+    strand.clear()
+    strand.attempt = stored.row.attempt
+    if packed is not None:
+        strand.attempt, blob = packed
+        for payload in unpack_chunks(blob):
+            strand.add(payload)
+    strand.outcome = outcome_of(stored)
+    strand.wake()
 
 
 def _nowhere(_: Strand) -> None:
@@ -33,41 +61,21 @@ class Feed:
         """Known once: asking for it costs a system call each time (until Python 3.12)."""
         self._strands: dict[TaskId, Strand] = {}
         self._memory = Memory()
-        self.blocked = 0
-        """Callers that wait for an answer."""
+        self.callers = Callers()
         self.closing: Outcome | None = None
         self.sought: Callable[[Strand], None] = _nowhere
         """Called with a task that a watcher follows here while another server knows more of it, perhaps."""
-        self._drained: list[asyncio.Future[None]] = []
 
     @property
     def size(self) -> int:
         """Bytes of chunks in memory."""
         return self._memory.size
 
-    def unblock(self) -> None:
-        """One caller less waits for an answer."""
-        self.blocked -= 1
-        for future in self._drained:
-            if not future.done():
-                future.set_result(None)
-        self._drained.clear()
-
-    async def changed(self, timeout_s: float) -> None:
-        """Until a caller got its answer, or `timeout_s` passed."""
-        future = self.loop.create_future()
-        self._drained.append(future)
-        await asyncio.wait((future,), timeout=timeout_s)
-
     def close(self) -> None:
         """The server ends: every watcher is told so, every task goes on."""
         self.closing = _CLOSING
         for strand in self._strands.values():
             strand.wake()
-
-    def knows(self, task_id: TaskId) -> bool:
-        """Whether anything is remembered of the task."""
-        return task_id in self._strands
 
     def strand(self, task_id: TaskId) -> Strand:
         """The task's strand, made if there is none."""
@@ -94,19 +102,27 @@ class Feed:
         return self._strands.get(task_id)
 
     def followed_elsewhere(self) -> list[Strand]:
-        """The tasks that are followed here although they wait, or run by way of another server."""
-        return [one for one in self._strands.values() if one.watchers and not one.here and one.outcome is None]
+        """The tasks with a row that are followed here although they wait, or run by way of another server."""
+        strands = self._strands.values()
+        return [one for one in strands if one.watchers and one.stored and not one.here and one.outcome is None]
 
     def follow(
         self, task_id: TaskId, alone: Callable[[TaskId], None] | None = None, *, streamed: bool = False
     ) -> Watcher:
         """Follow a task that this call is about to enqueue; `alone` is called when the last watcher leaves before its end."""
         strand = self.strand(task_id)
+        strand.stored = False
         strand.alone = alone
         strand.streamed |= streamed
         strand.watchers += 1
-        self.blocked += 1
+        self.callers.block()
         return Watcher(self, strand, blocking=True)
+
+    def stored(self, task_id: TaskId) -> None:
+        """The row of a followed task is there: whoever finds it gone from now on knows that it was deleted."""
+        strand = self._strands.get(task_id)
+        if strand is not None:
+            strand.stored = True
 
     async def watch(
         self, task_id: TaskId, seen: Place | None = None, *, blocking: bool = False, streamed: bool = False
@@ -118,42 +134,18 @@ class Feed:
         strand = self.strand(task_id)
         strand.watchers += 1
         strand.streamed |= streamed
-        self.blocked += blocking
+        if blocking:
+            self.callers.block()
         watcher = Watcher(self, strand, seen, blocking=blocking)
         if strand.attempt == 0 and strand.outcome is None:
             try:
-                await self._recall(strand)
+                await _recall(self._reader, strand)
             except BaseException:  # whatever ends the reading, nobody watches then
                 watcher.close(by_server=True)
                 raise
         if strand.outcome is None and not strand.here:
             self.sought(strand)
         return watcher
-
-    async def _recall(self, strand: Strand) -> None:
-        """Fill a strand from the store: what it already heard meanwhile wins."""
-        stored = await self._reader.task(strand.task_id)
-        if stored is None:
-            if strand.outcome is None:
-                raise NotFound(f"there is no task {strand.task_id}")
-            return
-        if stored.row.status in TERMINAL:
-            await self._recall_end(strand, stored)
-        elif stored.row.attempt > strand.attempt:
-            strand.attempt = stored.row.attempt
-
-    async def _recall_end(self, strand: Strand, stored: StoredTask) -> None:
-        packed = await self._reader.chunks(strand.task_id)
-        if strand.outcome is not None:
-            return
-        strand.clear()
-        strand.attempt = stored.row.attempt
-        if packed is not None:
-            strand.attempt, blob = packed
-            for payload in unpack_chunks(blob):
-                strand.add(payload)
-        strand.outcome = outcome_of(stored)
-        strand.wake()
 
     async def settle(self, task_id: TaskId) -> None:
         """Tell the watchers, if there are any, of an end that a rule (not a worker) wrote into the row."""
@@ -176,7 +168,7 @@ class Feed:
             return
         if strand.streamed and last_seq != len(strand.chunks):
             with contextlib.suppress(NotFound):  # purged meanwhile: told below
-                await self._recall(strand)
+                await _recall(self._reader, strand)
         await self.settle(task_id)
         if not strand.watchers:
             self._forget(strand)

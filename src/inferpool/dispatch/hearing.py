@@ -92,7 +92,7 @@ class Hearing:
 
     def _ended(self, message: TaskEnded) -> None:
         self._announcer.interest.forget(message.task_id)
-        if self._feed.knows(message.task_id):
+        if self._feed.find(message.task_id) is not None:
             settled = self._feed.settle_elsewhere(message.task_id, message.last_seq)
             self._background.spawn(settled, "settle")
 
@@ -113,7 +113,7 @@ class Hearing:
     def _over(self, held: Held) -> None:
         """The attempt ended at another server: who follows it here may have its task's end to read."""
         self._feed.over(held.strand, held.attempt)
-        if self._feed.knows(held.task_id):
+        if self._feed.find(held.task_id) is not None:
             self._background.spawn(self._feed.settle_elsewhere(held.task_id), "settle")
 
     def _watch(self, sender: ServerId, message: Watch) -> None:
@@ -135,6 +135,6 @@ class Hearing:
             if news.clock:
                 self._backlog.ranker.merge_clock(news.lane, news.clock)
             if news.tasks or news.size:
-                self._backlog.elsewhere(news.lane, news.tasks, news.size)
+                self._backlog.counts.know(news.lane, news.tasks, news.size)
         for flow in message.flows:
             self._backlog.ranker.added_elsewhere(flow.lane, flow.owner, flow.priority, flow.amount)

@@ -109,9 +109,10 @@ class Intake:
         if slot is not None:
             slot[0].release(slot[0].engines[slot[1].engine])
         if stored is not None:
+            shared.feed.stored(task.id)
             shared.tally.enqueued[task.endpoint] += stored.created
             if not stored.attempt:
-                watched = stored.created and shared.feed.knows(task.id)
+                watched = stored.created and shared.feed.find(task.id) is not None
                 self._scheduler.call(routing.lane, task.id if watched else None)
 
     def _new_task(self, call: Call, routing: Routing, rank: float) -> NewTask:

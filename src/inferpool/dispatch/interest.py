@@ -1,6 +1,7 @@
 """Which other servers follow which tasks, up to which chunk each was told."""
 
 from collections.abc import Iterator
+from itertools import islice
 from typing import Final
 
 import msgspec
@@ -11,6 +12,9 @@ from inferpool.dispatch.strand import Strand
 
 _TASKS: Final = 100_000
 """Tasks that are remembered; beyond it the one that was asked for longest ago is forgotten, to be asked for again."""
+
+_LOOKED_AT: Final = 10_000
+"""Tasks that one look at the rows asks for."""
 
 
 class Follower(msgspec.Struct):
@@ -63,6 +67,10 @@ class Interest:
     def forget(self, task_id: TaskId) -> bool:
         """The task has its end; whether anybody followed it."""
         return self._tasks.pop(task_id, None) is not None
+
+    def oldest(self) -> list[TaskId]:
+        """Those that were asked for longest ago: some may have ended where nobody knew who follows them."""
+        return list(islice(self._tasks, _LOOKED_AT))
 
     def news(self, strand: Strand) -> Iterator[tuple[ServerId, Relayed]]:
         """What each follower was not told yet; it counts as told then."""

@@ -51,7 +51,7 @@ class Moves:
             self._backlog.left(task)
             self._announcer.withdrawn(task)
         self._announcer.ended(self._feed.find(task.task_id), task.task_id, task.attempt)
-        if self._feed.knows(task.task_id):
+        if self._feed.find(task.task_id) is not None:
             self._background.spawn(self._feed.settle(task.task_id), "settle")
 
     def ready(self, moved: Iterable[Moved]) -> None:

@@ -23,7 +23,7 @@ from inferpool.store.servers_protocol import TaskStanding
 GUEST_S: Final = 60.0
 """How long a session of another server is remembered that no longer speaks here."""
 RECALL_S: Final = 15.0
-"""How often the names are read back although nobody told of a change."""
+"""How often that is read back which nobody may have told of a change of."""
 RECOUNT_S: Final = 60.0
 FEW: Final = 10_000
 """Pending tasks that are counted anew every `RECOUNT_S`: who told what a moment before or after a count is not known."""
@@ -50,7 +50,7 @@ class Net:
         """What is due once a second; nothing for a server that is alone."""
         if self._shared.bus.alone:
             return []
-        return [self.servers, self.tick, self.tasks, self.sessions, self.orphans, self.names]
+        return [self.servers, self.tick, self.tasks, self.sessions, self.orphans, self.recall]
 
     def missed(self) -> None:
         """The bus is linked, perhaps again: hints may have been lost, so everything is looked at anew."""
@@ -64,13 +64,13 @@ class Net:
             self._missed = False
             self._recalled_at = 0.0
             await self._recount()
-        elif self._shared.backlog.count <= FEW and _now() - self._counted_at > RECOUNT_S:
+        elif self._shared.backlog.counts.tasks <= FEW and _now() - self._counted_at > RECOUNT_S:
             await self._recount()
 
     async def _recount(self) -> None:
         """A count of many tasks is dear; a small one is put right by itself once in a while."""
         self._counted_at = _now()
-        self._shared.backlog.recount(await self._reader.pending_counts())
+        self._shared.backlog.counts.recount(await self._reader.pending_counts())
 
     # ---- what is told --------------------------------------------------------------------------------------------
 
@@ -90,7 +90,7 @@ class Net:
 
     def _tick(self) -> Tick:
         shared = self._shared
-        changes = shared.backlog.changes()
+        changes = shared.backlog.counts.changes()
         clocks = shared.backlog.risen_clocks()
         free = self._free()
         paces = shared.pace.means()
@@ -159,11 +159,19 @@ class Net:
         """Sessions of servers that died: whoever finds them rescues what they held, after their grace."""
         await self._losses.find_orphans()
 
-    async def names(self) -> None:
-        """The llms that other servers know."""
-        if _now() - self._recalled_at > RECALL_S:
-            self._recalled_at = _now()
-            await self._catalog.recall(self._reader)
+    async def recall(self) -> None:
+        """The llms that other servers know; tasks that were followed elsewhere until another server ended them."""
+        if _now() - self._recalled_at <= RECALL_S:
+            return
+        self._recalled_at = _now()
+        await self._catalog.recall(self._reader)
+        interest = self._announcer.interest
+        asked = interest.oldest()
+        standings = await self._reader.standings(asked) if asked else []
+        living = {one.task_id for one in standings if one.status not in TERMINAL}
+        for task_id in asked:
+            if task_id not in living:
+                interest.forget(task_id)
 
 
 def _stands(session: LiveSession, held: Held, standing: TaskStanding | None) -> bool:

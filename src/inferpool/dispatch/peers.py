@@ -1,4 +1,4 @@
-"""The other servers of the same database, as their rows and their ticks tell."""
+"""The other servers of the same database as this one knows them, by their rows, by their ticks."""
 
 from collections import Counter
 from collections.abc import Iterable

@@ -41,14 +41,13 @@ class Scheduler:
             engine = session.engines[llm.engine]
             free = engine.free
             able = session.open and llm.status is LlmStatus.ACTIVE
-            if able and free > most and (nobody or not any(self._may_hold(engine, one) for one in lanes_of(llm))):
+            if (
+                able
+                and free > most
+                and (nobody or not any(engine.seeks(one, self._backlog.mark_of(one)) for one in lanes_of(llm)))
+            ):
                 best, most = (session, llm), free
         return None if self._feed.size > self._options.feed_bytes else best
-
-    def _may_hold(self, engine: Engine, lane: str) -> bool:
-        """Whether the lane may hold something that this engine has not looked for yet."""
-        mark = self._backlog.mark_of(lane)
-        return mark != 0 and engine.looked.get(lane) != mark
 
     def dispatch(self, session: LiveSession, task: ClaimedTask) -> None:
         """A claim that is durable goes to its worker."""
@@ -125,7 +124,7 @@ class Scheduler:
             for llm in engine.llms
             if llm.status is LlmStatus.ACTIVE
             for lane in lanes_of(llm)
-            if self._may_hold(engine, lane)
+            if engine.seeks(lane, self._backlog.mark_of(lane))
         ]
 
     def _claimed(

@@ -140,11 +140,11 @@ class Dispatch:
     async def drain(self, timeout_s: float) -> None:
         """Take no new calls, wait until the accepted ones have their answers; session routes, reads stay open."""
         self.intake.accepting = False
-        self._log.info("draining", waiting=self.feed.blocked)
+        self._log.info("draining", waiting=self.feed.callers.blocked)
         loop = asyncio.get_running_loop()
         until = loop.time() + timeout_s
-        while self.feed.blocked and loop.time() < until:
-            await self.feed.changed(until - loop.time())
+        while self.feed.callers.blocked and loop.time() < until:
+            await self.feed.callers.changed(until - loop.time())
 
     async def close(self) -> None:
         """End channels, watchers, loops. What still runs goes on at its worker, for the next server."""

@@ -3,10 +3,12 @@
 import asyncio
 from functools import partial
 
+import msgspec
+
 from inferpool.core.access import NO_LIMITS, Limits
 from inferpool.core.errors import NotFound, SessionInactive, SessionReplaced, ShuttingDown
 from inferpool.core.failpoints import reach
-from inferpool.core.ids import SessionId, TaskId
+from inferpool.core.ids import ServerId, SessionId, TaskId
 from inferpool.core.session import HeldAttempt, Registration
 from inferpool.core.task import HeldTask, StoredTask
 from inferpool.dispatch.admission import check_limits, check_registration
@@ -15,6 +17,7 @@ from inferpool.dispatch.credentials import Credentials, check_hash, check_speake
 from inferpool.dispatch.live import LiveSession, lanes_of
 from inferpool.dispatch.losses import Losses
 from inferpool.dispatch.moves import Moves
+from inferpool.dispatch.options import DispatchOptions
 from inferpool.dispatch.roaming import Roaming
 from inferpool.dispatch.scheduler import Scheduler
 from inferpool.dispatch.shared import Shared
@@ -57,9 +60,10 @@ class SessionDesk:
         try:
             if old is not None:
                 await old.quiet()
-            registered = await self._shared.store.register(
-                self._registration(request, session_id, secret_hash, subject, old)
-            )
+            wish = _registration(request, session_id, secret_hash, subject, self._shared.server_id)
+            if old is not None:
+                wish = msgspec.structs.replace(wish, unwritten=old.unwritten())
+            registered = await self._shared.store.register(wish)
         finally:
             if old is not None:
                 old.paused -= 1
@@ -71,29 +75,12 @@ class SessionDesk:
         self._shared.log.info(
             "session registered", session_id=session_id, epoch=session.epoch, worker=request.worker.name
         )
-        return self._reply(session, made, registered)
+        return _reply(session, made, registered, self._shared.options)
 
     def _check_successor(self, old: LiveSession, secret_hash: str, epoch: int) -> None:
         check_hash(old.secret_hash, secret_hash)
         if epoch <= old.epoch:
             raise SessionReplaced(f"epoch {epoch} is not above {old.epoch}, the newest of this session", old.epoch)
-
-    def _registration(
-        self, request: RegisterRequest, session_id: SessionId, secret_hash: str, subject: str, old: LiveSession | None
-    ) -> Registration:
-        return Registration(
-            session_id=session_id,
-            secret_hash=secret_hash,
-            epoch=request.epoch,
-            server_id=self._shared.server_id,
-            subject=subject,
-            worker_name=request.worker.name,
-            worker_version=request.worker.version,
-            labels=request.worker.labels,
-            llms=request.llms,
-            holding=[HeldAttempt(TaskId(entry.task_id), entry.attempt) for entry in request.holding],
-            unwritten=old.unwritten() if old else [],
-        )
 
     def _install(
         self, session_id: SessionId, secret_hash: str, registered: Registered, request: RegisterRequest
@@ -135,23 +122,6 @@ class SessionDesk:
         held = Held(attempt.task_id, attempt.attempt, llm_name, session.engine_of(llm_name), strand)
         held.state, held.why, held.stopping_at = HeldState.STOPPING, "stale", self._now()
         session.hold(held)
-
-    def _reply(self, session: LiveSession, made: str | None, registered: Registered) -> RegisterReply:
-        options = self._shared.options
-        return RegisterReply(
-            session_id=session.id,
-            session_secret=made,
-            epoch=session.epoch,
-            llms=[PublishedLlm(name=llm.name, pool=llm.pool, status=llm.status) for llm in registered.llms],
-            heartbeat_s=options.heartbeat_s,
-            grace_s=options.grace_s,
-            resume=[
-                Resume(task_id=held.task_id, attempt=held.attempt, have_seq=len(held.strand.chunks))
-                for held in session.held.values()
-                if held.state is HeldState.WRITTEN
-            ],
-            drop=registered.drop,
-        )
 
     # ---- the channel ---------------------------------------------------------------------------------------------
 
@@ -289,3 +259,38 @@ class SessionDesk:
 
     def _now(self) -> float:
         return asyncio.get_running_loop().time()
+
+
+def _registration(
+    request: RegisterRequest, session_id: SessionId, secret_hash: str, subject: str, server_id: ServerId
+) -> Registration:
+    return Registration(
+        session_id=session_id,
+        secret_hash=secret_hash,
+        epoch=request.epoch,
+        server_id=server_id,
+        subject=subject,
+        worker_name=request.worker.name,
+        worker_version=request.worker.version,
+        labels=request.worker.labels,
+        llms=request.llms,
+        holding=[HeldAttempt(TaskId(entry.task_id), entry.attempt) for entry in request.holding],
+        unwritten=[],
+    )
+
+
+def _reply(session: LiveSession, made: str | None, registered: Registered, options: DispatchOptions) -> RegisterReply:
+    return RegisterReply(
+        session_id=session.id,
+        session_secret=made,
+        epoch=session.epoch,
+        llms=[PublishedLlm(name=llm.name, pool=llm.pool, status=llm.status) for llm in registered.llms],
+        heartbeat_s=options.heartbeat_s,
+        grace_s=options.grace_s,
+        resume=[
+            Resume(task_id=held.task_id, attempt=held.attempt, have_seq=len(held.strand.chunks))
+            for held in session.held.values()
+            if held.state is HeldState.WRITTEN
+        ],
+        drop=registered.drop,
+    )

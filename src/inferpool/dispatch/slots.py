@@ -45,6 +45,10 @@ class Engine:
         """Slots that nothing holds or is about to."""
         return self.slots - self.used - self.reserved
 
+    def seeks(self, lane: str, mark: int) -> bool:
+        """Whether the lane may hold something that it has not looked for yet; `mark`: the lane's newest, 0 for none."""
+        return mark != 0 and self.looked.get(lane) != mark
+
 
 class Held:
     """An attempt that uses a slot of an engine."""

@@ -72,6 +72,7 @@ class Strand:
         "here",
         "outcome",
         "size",
+        "stored",
         "streamed",
         "task_id",
         "waiting",
@@ -89,6 +90,8 @@ class Strand:
         self.watchers = 0
         self.here = False
         """A session of this server runs the attempt, or speaks of it here: its chunks come in by themselves."""
+        self.stored = True
+        """Its row is there, as far as is known: that of a call which is just being taken is still on its way to the store."""
         self.streamed = False
         """A watcher wants the chunks as they come, not the end alone."""
         self.alone: Callable[[TaskId], None] | None = None

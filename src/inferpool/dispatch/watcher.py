@@ -6,6 +6,7 @@ from typing import Protocol
 from inferpool.core.ids import TaskId
 from inferpool.core.lifecycle import Status
 from inferpool.core.stream import Place
+from inferpool.dispatch.callers import Callers
 from inferpool.dispatch.strand import Chunks, Ended, Head, Outcome, Restarted, Seen, Strand
 
 
@@ -20,7 +21,8 @@ class Following(Protocol):
         """Set when the server ends."""
         ...
 
-    def unblock(self) -> None: ...
+    @property
+    def callers(self) -> Callers: ...
 
     def detach(self, strand: Strand, *, by_server: bool) -> None: ...
 
@@ -125,7 +127,7 @@ class Watcher:
         if self._open:
             self._open = False
             if self._blocking:
-                self._feed.unblock()
+                self._feed.callers.unblock()
             self._feed.detach(self._strand, by_server=by_server)
 
 

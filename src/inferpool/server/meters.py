@@ -114,12 +114,12 @@ METERS: Final = (
     Meter(
         "inferpool_tasks_pending",
         "Tasks that wait in the queue.",
-        lambda dispatch: _one(dispatch.backlog.count),
+        lambda dispatch: _one(dispatch.backlog.counts.tasks),
     ),
     Meter(
         "inferpool_tasks_pending_bytes",
         "Size of the requests that wait in the queue.",
-        lambda dispatch: _one(dispatch.backlog.size),
+        lambda dispatch: _one(dispatch.backlog.counts.size),
     ),
     Meter(
         "inferpool_sessions",
@@ -139,7 +139,7 @@ METERS: Final = (
     Meter(
         "inferpool_callers_blocked",
         "Callers that wait for an answer on an open connection.",
-        lambda dispatch: _one(dispatch.feed.blocked),
+        lambda dispatch: _one(dispatch.feed.callers.blocked),
     ),
     Meter(
         "inferpool_stream_bytes",
