@@ -39,7 +39,7 @@ async def test_a_call_within_its_limits_never_reaches_an_llm_outside(
     tmp_path: Path, limits: Limits, model: str, lane: str
 ) -> None:
     async with opened_dispatch(tmp_path / "db") as rig:
-        routing = (await catalog(rig)).route(model, QueueMode.WAIT, pin=False, limits=limits)
+        routing = (await catalog(rig)).naming.route(model, QueueMode.WAIT, pin=False, limits=limits)
         assert routing.lane == lane
 
 
@@ -51,9 +51,9 @@ async def test_what_lies_outside_is_as_unknown_as_what_is_not_there(
     async with opened_dispatch(tmp_path / "db") as rig:
         names = await catalog(rig)
         with pytest.raises(NotFound) as hidden:
-            names.route(model, QueueMode.WAIT, pin=pin, limits=limits)
+            names.naming.route(model, QueueMode.WAIT, pin=pin, limits=limits)
         with pytest.raises(NotFound) as absent:
-            names.route(f"{model}x", QueueMode.WAIT, pin=pin, limits=limits)
+            names.naming.route(f"{model}x", QueueMode.WAIT, pin=pin, limits=limits)
         assert (hidden.value.denied, absent.value.denied) == (True, False)
         assert (type(hidden.value), hidden.value.param) == (type(absent.value), absent.value.param)
         assert (

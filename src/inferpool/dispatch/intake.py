@@ -37,10 +37,10 @@ class Intake:
         if not self.accepting:
             raise ShuttingDown("this server is shutting down; ask another, or again in a moment")
         shared = self._shared
-        routing = shared.catalog.route(call.model, call.mode, pin=call.pin, limits=call.limits)
+        routing = shared.catalog.naming.route(call.model, call.mode, pin=call.pin, limits=call.limits)
         slot = self._scheduler.slot_for(routing.lane, call.endpoint)
         if slot is None:
-            shared.catalog.check_endpoint(routing, call.endpoint, call.limits)
+            shared.catalog.naming.check_endpoint(routing, call.endpoint, call.limits)
         self._check_mode(call, routing, slot is not None)
         if slot is None:
             shared.backlog.admit(len(call.body))
@@ -54,7 +54,7 @@ class Intake:
         return await self._submit_watched(call, task, slot)
 
     def _check_mode(self, call: Call, routing: Routing, has_slot: bool) -> None:
-        if call.mode is QueueMode.LIVE and not self._shared.catalog.live(routing, call.endpoint):
+        if call.mode is QueueMode.LIVE and not self._shared.catalog.naming.live(routing, call.endpoint):
             raise LlmUnavailable(f"no live worker serves {call.model!r}; call with `Inferpool-Queue: wait` to queue")
         if call.mode is QueueMode.NEVER and not has_slot and not self._shared.peers.free(routing.lane):
             raise LlmUnavailable(f"no slot of {call.model!r} is free now; call with `Inferpool-Queue: wait` to queue")
