@@ -43,10 +43,10 @@ atexit.register(throw_all_away)
 
 
 class Throwaway:
-    """A server in a folder of its own, listening on a socket there."""
+    """A server in a folder of its own (a new one, or an empty one that is given), listening on a socket there."""
 
-    def __init__(self, version: int = NEWEST, settings: Sequence[str] = QUICK) -> None:
-        self.folder = Path(tempfile.mkdtemp(prefix="inferpool-postgres-"))
+    def __init__(self, version: int = NEWEST, settings: Sequence[str] = QUICK, folder: Path | None = None) -> None:
+        self.folder = folder or Path(tempfile.mkdtemp(prefix="inferpool-postgres-"))
         self._owner = NOBODY if os.geteuid() == 0 else None
         self._programs = programs(version)
         self._data = f"--pgdata={self.folder / 'data'}"
