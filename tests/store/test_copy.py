@@ -119,6 +119,12 @@ async def test_what_arrived_obeys_the_law_nobody_runs_there(path: Path, url: str
     assert ask(url, "SELECT count(*) FROM servers") == ask(url, "SELECT count(*) FROM writers") == [(0,)]
 
 
+async def test_what_arrived_is_known_to_whoever_plans(path: Path, url: str) -> None:
+    await moved(path, url)
+    known = {str(name) for (name,) in ask(url, "SELECT DISTINCT tablename FROM pg_stats WHERE schemaname = 'public'")}
+    assert known >= {name for name, rows in amounts(url).items() if rows}
+
+
 async def test_the_file_stays_as_it_is(path: Path, url: str) -> None:
     before = hashlib.sha256(path.read_bytes()).digest()
     await moved(path, url)

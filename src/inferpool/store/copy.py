@@ -130,6 +130,7 @@ class _Copying:
         copied = [await self._table(here[name], there[name]) for name in self._counts]
         for name, rows in (await row_counts(self._target)).items():
             _check_same(f"rows of {name}", self._counts[name], rows)
+        await self._target.write("analyze_all", [()])
         await self._target.commit()
         return copied
 

@@ -12,6 +12,11 @@ ORDER BY table_name, ordinal_position
 -- Lock: nobody else writes a row until the transaction ends; readers see an empty store.
 LOCK TABLE tasks, attempts, chunks, idempotency_keys, lanes, sessions, llms, tokens, audit, servers IN EXCLUSIVE MODE
 
+-- name: analyze_all
+-- Before the commit: whoever looks first plans with what there is. (Of tables of which only some were analyzed, the doctor's
+-- statements took minutes.)
+ANALYZE tasks, attempts, chunks, idempotency_keys, lanes, sessions, llms, tokens, audit
+
 -- name: row_counts
 -- How many rows each table has.
 SELECT 'tasks' AS name, count(*) AS size FROM tasks
