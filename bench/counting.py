@@ -8,14 +8,9 @@ from typing import Final
 import msgspec
 
 from bench.connection import get
+from bench.effort import Effort
 from bench.load import ask_once
 from bench.postgres import desk, text
-
-_SETTLE_S: Final = 1.05
-"""A connection of PostgreSQL tells what it read at the end of a statement, unless it did within the last second."""
-_LATE_S: Final = 11.0
-"""One that nobody asks again tells after ten seconds."""
-
 
 _IDLE_LOOKS: Final = 4
 
@@ -32,7 +27,8 @@ class Read(msgspec.Struct, frozen=True):
 class Count:
     """Tells how much was read since it last told. `nudge`: the path of a read of one row, which makes its reader tell."""
 
-    def __init__(self, url: str, port: int, nudge: str) -> None:
+    def __init__(self, url: str, port: int, nudge: str, effort: Effort) -> None:
+        self._effort = effort
         self._url = url
         self._port = port
         self._nudge = get(nudge)
@@ -47,13 +43,13 @@ class Count:
 
     async def told(self) -> Read:
         """Since it was last asked."""
-        await asyncio.sleep(_SETTLE_S)
+        await asyncio.sleep(self._effort.settle_s)
         await ask_once(self._port, self._nudge)
         return await self._since()
 
     async def late(self) -> Read:
         """What those tell who were not asked again."""
-        await asyncio.sleep(_LATE_S)
+        await asyncio.sleep(self._effort.late_s)
         return await self._since()
 
     async def _idle_rate(self) -> float:

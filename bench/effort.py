@@ -36,6 +36,10 @@ class Effort(msgspec.Struct, frozen=True, kw_only=True):
     waiting: int = 1_000_000
     ended: int = 4_000_000
     """Rows of the store whose routes are read."""
+    settle_s: float = 1.05
+    """A connection of PostgreSQL tells what it read at the end of a statement, unless it did within the last second."""
+    late_s: float = 11.0
+    """One that nobody asks again tells after ten seconds."""
 
 
 FULL: Final = Effort()

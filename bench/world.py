@@ -77,7 +77,7 @@ async def world(fleet: Fleet, plan: Plan) -> AsyncIterator[World]:
             await reachable(server, port, "/readyz")
             for number in range(plan.workers):
                 made.workers.append(start_worker(made, number))
-            await serving(made, plan.workers)
+            await serving(made, llms_of(plan))
             yield made
         finally:
             for process in [*made.workers, made.server]:
@@ -133,10 +133,15 @@ async def reachable(process: Process, port: int, path: str, longest_s: float = S
     return time.perf_counter() - began
 
 
-async def serving(made: World, workers: int) -> None:
-    """Wait until its server knows the llms of so many workers as active, be they its own."""
+def llms_of(plan: Plan) -> set[str]:
+    """The names that its workers publish."""
+    return {f"{MODEL}@{plan.name}-{number}" for number in range(plan.workers)}
+
+
+async def serving(made: World, llms: set[str]) -> None:
+    """Wait until its server knows these llms as active, be they of its own workers or not."""
     async with asyncio.timeout(START_S):
-        while await _active(made.port) < workers:
+        while not llms <= await _active(made.port):
             for worker in made.workers:
                 worker.check()
             await asyncio.sleep(0.02)
@@ -168,7 +173,6 @@ class _Llms(msgspec.Struct):
     data: list[_Llm]
 
 
-async def _active(port: int) -> int:
+async def _active(port: int) -> set[str]:
     reply = await ask_once(port, get("/api/v1/llms"))
-    llms = msgspec.json.decode(reply.body, type=_Llms).data
-    return sum(llm.name.startswith(f"{MODEL}@") and llm.status == "active" for llm in llms)
+    return {llm.name for llm in msgspec.json.decode(reply.body, type=_Llms).data if llm.status == "active"}

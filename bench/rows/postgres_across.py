@@ -14,7 +14,7 @@ from bench.postgres import Postgres
 from bench.report import Figure, percentile
 from bench.rows.chunk import WORKERS
 from bench.rows.latency import CHUNKS
-from bench.world import Plan, World, serving, world
+from bench.world import Plan, World, llms_of, serving, world
 
 NAME: Final = "across two servers"
 _NOTIFY: Final = "ms, bare LISTEN/NOTIFY there with back"
@@ -52,7 +52,7 @@ async def measure(fleet: Fleet, effort: Effort, postgres: Postgres) -> list[Figu
         near = await running.enter_async_context(world(fleet, plan))
         plan = Plan(name="far", database=url, workers=0, engine_port=near.engine_port, cores=ALL_CORES)
         two = _Two(near, await running.enter_async_context(world(fleet, plan)))
-        await serving(two.far, WORKERS)
+        await serving(two.far, llms_of(near.plan))
         await run_round(Order(two.far.address, 3, 1))
         seen = _Seen()
         for _ in range(effort.rounds):

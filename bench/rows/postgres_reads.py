@@ -85,7 +85,7 @@ async def measure(fleet: Fleet, effort: Effort, postgres: Postgres) -> list[Figu
     await fill(url, Filling(waiting=effort.waiting, ended=effort.ended, owners=effort.flows, pool=POOL, only_read=True))
     settings = {"INFERPOOL_QUEUE_TASKS": str(4 * effort.waiting)}
     async with world(fleet, Plan(name="reads", database=url, settings=settings)) as made:
-        count = Count(url, made.port, f"{TASKS}/{NOBODY}/attempts")
+        count = Count(url, made.port, f"{TASKS}/{NOBODY}/attempts", effort)
         await count.begin()
         asked = {**lists(effort), **others(effort, await _session(made))}
         seen = [await _asked(made, count, what, group) for what, group in asked.items()]

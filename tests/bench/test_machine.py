@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from bench import machine
-from bench.machine import NotADisk, check_disk, cpu_s, filesystem
+from bench.machine import NotADisk, check_disk, cpu_s, cpu_s_with_ended, filesystem, on_cpu_s
 
 MOUNTS = """\
 /dev/sda1 / ext4 rw 0 0
@@ -36,5 +36,12 @@ def test_cpu_time_is_the_user_time_with_the_system_time_whatever_the_program_is_
     assert cpu_s(1, "1 (a ) b) " + " ".join(fields)) == 3.0
 
 
+def test_the_time_of_children_that_ended_is_added_to_a_process_own() -> None:
+    ticks = os.sysconf("SC_CLK_TCK")
+    fields = ["S", *("0" for _ in range(10)), *(str(part * ticks) for part in (1, 2, 4, 8)), "999"]
+    assert cpu_s_with_ended(1, "1 (postgres) " + " ".join(fields)) == 15.0
+
+
 def test_this_process_has_spent_time() -> None:
     assert cpu_s(os.getpid()) > 0
+    assert on_cpu_s(os.getpid()) > 0
