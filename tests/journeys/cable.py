@@ -15,6 +15,8 @@ class Cable:
         host, _, port = target_url.removeprefix("http://").rpartition(":")
         self._target = (host, int(port))
         self._whole = True
+        self._loud = asyncio.Event()
+        self._loud.set()
         self._ends: set[asyncio.StreamWriter] = set()
         self._carriers: set[asyncio.Task[None]] = set()
         self._server: asyncio.Server | None = None
@@ -30,13 +32,19 @@ class Cable:
         for end in self._ends:
             end.transport.abort()
 
+    def hush(self) -> None:
+        """Carry nothing any more, tell nobody: what is under way stays under way."""
+        self._loud.clear()
+
     def mend(self) -> None:
-        """Carry new connections again."""
+        """Carry new connections again, go on with those that stand."""
         self._whole = True
+        self._loud.set()
 
     async def unplug(self) -> None:
         """Cut it for good."""
         self.cut()
+        self._loud.set()
         if self._server is not None:
             self._server.close()
         await asyncio.gather(*self._carriers, return_exceptions=True)
@@ -50,10 +58,15 @@ class Cable:
         if not self._whole:
             writer.transport.abort()
             return
-        far_reader, far_writer = await asyncio.open_connection(*self._target)
+        try:
+            far_reader, far_writer = await asyncio.open_connection(*self._target)
+        except OSError:  # the server is away
+            writer.transport.abort()
+            return
         ends = {writer, far_writer}
         self._ends |= ends
-        ways = [asyncio.ensure_future(_pump(reader, far_writer)), asyncio.ensure_future(_pump(far_reader, writer))]
+        pumps = (self._pump(reader, far_writer), self._pump(far_reader, writer))
+        ways = [asyncio.ensure_future(pump) for pump in pumps]
         try:
             await asyncio.wait(ways, return_when=asyncio.FIRST_COMPLETED)
         finally:
@@ -62,11 +75,11 @@ class Cable:
                 end.close()
             await asyncio.gather(*ways, return_exceptions=True)
 
-
-async def _pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    while piece := await reader.read(_PIECE):
-        writer.write(piece)
-        await writer.drain()
+    async def _pump(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while piece := await reader.read(_PIECE):
+            await self._loud.wait()
+            writer.write(piece)
+            await writer.drain()
 
 
 @asynccontextmanager

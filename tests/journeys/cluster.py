@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Final
 
 import aiohttp
+import pytest
 
 from inferpool.store.invariants import check
 from inferpool.store.postgres import connect_postgres_reader
@@ -21,6 +22,9 @@ HINTED: Final = {"poll_s": "20"}
 """Settings under which a poll comes too late for a journey: what is seen was told by a hint."""
 
 _numbers: Final = count(1)
+
+on_both: Final = pytest.mark.parametrize("site", ["sqlite", "postgres"], indirect=True)
+"""Marks journeys of one server that are made on an SQLite file as on PostgreSQL."""
 
 
 class Member(Site):

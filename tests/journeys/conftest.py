@@ -5,16 +5,20 @@ from pathlib import Path
 
 import pytest
 
-from tests.journeys.cluster import HINTED, Cluster, opened_cluster
+from tests.journeys.cluster import HINTED, Cluster, Member, opened_cluster
 from tests.journeys.fleet import CALLERS
 from tests.journeys.site import Site, opened_site
 
 
 @pytest.fixture
-async def site(anyio_backend: str, tmp_path: Path) -> AsyncIterator[Site]:
-    """A site without processes yet; whatever a journey starts is ended with it."""
-    async with opened_site(tmp_path) as opened:
-        yield opened
+async def site(anyio_backend: str, request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Site]:
+    """A site without processes yet; whatever a journey starts is ended with it. On SQLite, unless `on_both` says otherwise."""
+    if getattr(request, "param", "sqlite") == "postgres":
+        async with opened_cluster(tmp_path) as shared:
+            yield Member(shared)
+    else:
+        async with opened_site(tmp_path) as opened:
+            yield opened
 
 
 @pytest.fixture

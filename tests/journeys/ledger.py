@@ -56,7 +56,7 @@ class Sight:
             self.attempt = self.attempt or int(attempt)
             assert (int(attempt), int(place)) == (self.attempt, len(self.chunks) + 1), (event, len(self.chunks))
             self.chunks.append(event.data)
-        self.last_id = event.id
+        self.last_id = event.id or self.last_id
 
 
 class Row(msgspec.Struct, frozen=True):

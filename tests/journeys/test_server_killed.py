@@ -6,11 +6,12 @@ import aiohttp
 import pytest
 
 from tests.engines.directives import answer_to
+from tests.journeys.cluster import on_both
 from tests.journeys.ledger import text_of_chunks
 from tests.journeys.site import Site
 from tests.journeys.watching import Watcher
 
-pytestmark = [pytest.mark.anyio, pytest.mark.journey]
+pytestmark = [pytest.mark.anyio, pytest.mark.journey, on_both]
 
 
 async def start_stopping(site: Site, failpoint: str) -> None:

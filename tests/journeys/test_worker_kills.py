@@ -7,13 +7,14 @@ import signal
 import pytest
 
 from tests.engines.directives import answer_to
+from tests.journeys.cluster import on_both
 from tests.journeys.ledger import text_of_chunks
 from tests.journeys.looks import held, outbox
 from tests.journeys.processes import Program
 from tests.journeys.site import Site
 from tests.journeys.watching import Watcher
 
-pytestmark = [pytest.mark.anyio, pytest.mark.journey]
+pytestmark = [pytest.mark.anyio, pytest.mark.journey, on_both]
 
 
 async def start_stopping(site: Site, failpoint: str, shelve_after_s: str = "0.05") -> Program:

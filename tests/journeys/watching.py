@@ -43,12 +43,12 @@ class Watcher:
             assert reply.status == 200, await reply.text()
             sight.connections += 1
             self.connected.set()
-            async with aclosing(_parsed(reply.content)) as events:
+            async with aclosing(parsed(reply.content)) as events:
                 async for event in events:
                     yield event
 
 
-async def _parsed(lines: aiohttp.StreamReader) -> AsyncGenerator[Event, None]:
+async def parsed(lines: aiohttp.StreamReader) -> AsyncGenerator[Event, None]:
     """The events of a stream; what is cut off in the middle is none."""
     fields: dict[str, str] = {}
     async for line in lines:

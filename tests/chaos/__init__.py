@@ -1,0 +1,1 @@
+"""Everything breaks at once: many servers under load while a seed kills, cuts, stops, restarts."""

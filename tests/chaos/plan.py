@@ -1,0 +1,50 @@
+"""Draws from a seed what breaks, in which order, whom it hits."""
+
+import random
+from enum import StrEnum
+
+import msgspec
+
+
+class Kind(StrEnum):
+    """What breaks."""
+
+    SERVER_KILLED = "server killed"
+    WORKER_KILLED = "worker killed"
+    POSTGRES_RESTARTED = "PostgreSQL restarted"
+    BACKENDS_TERMINATED = "backends terminated"
+    NOTES_DROPPED = "notifications dropped"
+    NETWORK_CUT = "network cut"
+    SERVER_STOPPED = "server stopped"
+    WORKER_STOPPED = "worker stopped"
+
+
+class Fault(msgspec.Struct, frozen=True, kw_only=True):
+    """One fault. `target`: which server, or worker. `resumes`: what was under way on a cut network arrives late, or never.
+
+    `overlaps`: the next fault does not wait for this one's end.
+    """
+
+    number: int
+    kind: Kind
+    target: int
+    resumes: bool
+    overlaps: bool
+
+
+def draw(seed: int, count: int, servers: int, workers: int) -> list[Fault]:
+    """So many faults: each kind as often as any other, what is left over by chance."""
+    chance = random.Random(seed)
+    kinds = list(Kind) * (count // len(Kind))
+    kinds += chance.sample(list(Kind), count - len(kinds))
+    chance.shuffle(kinds)
+    return [
+        Fault(
+            number=number,
+            kind=kind,
+            target=chance.randrange(servers if kind in {Kind.SERVER_KILLED, Kind.SERVER_STOPPED} else workers),
+            resumes=chance.random() < 0.5,
+            overlaps=chance.random() < 0.3,
+        )
+        for number, kind in enumerate(kinds, 1)
+    ]
