@@ -154,6 +154,7 @@ async def test_a_store_that_a_server_runs_on_is_never_replaced(store: Path, tmp_
 async def test_a_store_that_no_server_runs_on_any_more_may_be_replaced(store: Path, tmp_path: Path) -> None:
     async with opened_sqlite(tmp_path / "other.db"):
         pass
+    (tmp_path / "other.db-wal").touch()  # as whoever only looked leaves it
     backed_up(store, tmp_path / "other.db", replaces=True)
     async with opened_sqlite(tmp_path / "other.db"):
         pass

@@ -1,7 +1,6 @@
 """`inferpool database`: looks at the store itself, migrates it, backs it up, moves it to PostgreSQL."""
 
 import asyncio
-import contextlib
 import re
 import shlex
 import sys
@@ -174,9 +173,8 @@ def _absent(where: Path | str) -> bool:
 
 def _log_size(where: Path | str) -> int:
     """Bytes of what the server has not moved into the file yet."""
-    with contextlib.suppress(OSError):
-        return Path(f"{where}-wal").stat().st_size if isinstance(where, Path) else 0
-    return 0
+    log = Path(f"{where}-wal")
+    return log.stat().st_size if isinstance(where, Path) and log.exists() else 0
 
 
 def _pg_dump(url: str, file: Path) -> str:

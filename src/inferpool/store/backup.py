@@ -85,7 +85,8 @@ def _check_name(order: Order, after: contextlib.ExitStack) -> None:
         raise Conflict(f"{file} is the store itself: name another file")
     if not order.replaces:
         raise _taken(file)
-    if file.with_name(file.name + _LOG).exists():
+    log = file.with_name(file.name + _LOG)
+    if log.exists() and log.stat().st_size:
         raise Conflict(
             f"{file} is a store with its log beside it, which would be mixed with the backup: name another file"
         )
