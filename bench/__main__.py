@@ -7,7 +7,8 @@ import shutil
 import signal
 import sys
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
 from typing import Final, TypeAlias
@@ -21,7 +22,7 @@ from bench.fleet import Fleet
 from bench.machine import ALL_CORES, check_disk, on_cores, other_cores, sync_times
 from bench.postgres import Postgres, running
 from bench.profile import Profile, print_profile, profile
-from bench.report import Figure, Report, print_report
+from bench.report import Figure, Report, load, markdown, print_report
 from bench.rows import (
     backlog,
     call,
@@ -67,6 +68,9 @@ RESULTS: Final = Path(__file__).parent / "results"
 def main() -> int:
     """Measure the chosen rows; 1 when one of them misses its target by more than a third."""
     options = _options()
+    if options.table:
+        print(markdown(load(options.table)))
+        return 0
     signal.signal(signal.SIGTERM, _leave)
     folder: Path = options.folder.resolve() / f"run-{os.getpid()}"
     folder.mkdir(parents=True)
@@ -91,8 +95,8 @@ async def _run(folder: Path, names: list[str], effort: Effort) -> Report:
     report = _begin(folder)
     with Fleet(folder) as fleet, on_cores(other_cores()):
         for name in (one for one in ROWS if one in names):
-            _tell(report, folder, name)
-            report.figures += await ROWS[name](fleet, effort)
+            with _told(report, folder, name):
+                report.figures += await ROWS[name](fleet, effort)
         chosen = [one for one in POSTGRES_ROWS if one in names]
         if chosen:
             await _run_on_postgres(report, fleet, chosen, effort)
@@ -103,14 +107,18 @@ async def _run_on_postgres(report: Report, fleet: Fleet, names: list[str], effor
     with running(fleet.folder) as postgres:
         report.postgres = f"{await postgres.version()}, {postgres.origin}"
         for name in names:
-            _tell(report, fleet.folder, name)
-            report.figures += await POSTGRES_ROWS[name](fleet, effort, postgres)
+            with _told(report, fleet.folder, name):
+                report.figures += await POSTGRES_ROWS[name](fleet, effort, postgres)
 
 
-def _tell(report: Report, folder: Path, name: str) -> None:
-    """Between two rows: look at the disk, say what comes."""
+@contextmanager
+def _told(report: Report, folder: Path, name: str) -> Iterator[None]:
+    """Between two rows: look at the disk, say what comes; note how long it took."""
     report.sync_ms += sync_times(folder)
     print(f"{name} …", file=sys.stderr, flush=True)
+    began = time.perf_counter()
+    yield
+    report.took_s[name] = time.perf_counter() - began
 
 
 async def _profile(folder: Path, effort: Effort, load: str) -> list[Profile]:
@@ -143,6 +151,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--quick", action="store_true", help="few small rounds: to see that it runs")
     parser.add_argument("--folder", type=Path, default=RESULTS, help="where the databases go: on a disk, not in memory")
     parser.add_argument("--profile", choices=["call", "chunk"], help="where the time goes under that row's load")
+    parser.add_argument("--table", type=Path, help="print a saved report as Markdown, measure nothing")
     parser.add_argument("--keep", action="store_true", help="leave the databases with the logs of every process there")
     return parser.parse_args()
 

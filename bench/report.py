@@ -17,6 +17,8 @@ class Spread(msgspec.Struct, frozen=True):
     most: float
 
     def __str__(self) -> str:
+        if self.least == self.most:
+            return _short(self.median)
         return f"{_short(self.median)} ({_short(self.least)} … {_short(self.most)})"
 
 
@@ -71,11 +73,18 @@ class Report(msgspec.Struct, kw_only=True):
     python: str
     postgres: str = ""
     """Its version with where it comes from, when it was asked."""
+    took_s: dict[str, float] = {}
+    """How long each row took to measure, its preparations included."""
     figures: list[Figure] = []
 
     def save(self, path: Path) -> None:
         """Write it as JSON."""
         path.write_bytes(msgspec.json.format(msgspec.json.encode(self), indent=2))
+
+
+def load(path: Path) -> Report:
+    """A report that was saved."""
+    return msgspec.json.decode(path.read_bytes(), type=Report)
 
 
 def spread(values: Sequence[float]) -> Spread:
@@ -107,8 +116,28 @@ def print_report(report: Report, console: Console) -> None:
     for figure in report.figures:
         table.add_row(*_cells(figure))
     console.print(table)
+    took = ", ".join(f"{name} {seconds:.0f} s" for name, seconds in report.took_s.items())
+    console.print(f"measured in {sum(report.took_s.values()):.0f} s: {took}")
     for note in dict.fromkeys(figure.note for figure in report.figures if figure.note):
         console.print(note)
+
+
+def markdown(report: Report) -> str:
+    """The table as docs/benchmarks.md has it, a line a figure; the run's own line above it."""
+    postgres = f", PostgreSQL {report.postgres}" if report.postgres else ""
+    head = (
+        f"Of {report.began[:10]} on {report.cores} cores{postgres}, load {report.load_before:.1f} before,"
+        f" {_short(spread(report.sync_ms).median)} ms for a sync of 4 KB; medians, least to most of the rounds in brackets."
+    )
+    lines = ["| row | what | ours | target | limit in the same run |", "|---|---|---|---|---|"]
+    lines += [f"| {' | '.join(_markdown_cells(figure))} |" for figure in report.figures]
+    return "\n".join([head, "", *lines])
+
+
+def _markdown_cells(figure: Figure) -> list[str]:
+    row, name, ours, unit, target, verdict, limit = _cells(figure)
+    missed = f", **{verdict}**" if verdict.startswith("missed") else ""
+    return [row, name, f"{ours} {unit}".strip() + missed, target, limit]
 
 
 def _cells(figure: Figure) -> list[str]:

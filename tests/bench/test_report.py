@@ -1,8 +1,10 @@
 """The arithmetic of the benchmark's table."""
 
+from pathlib import Path
+
 import pytest
 
-from bench.report import Figure, percentile, ratios, spread
+from bench.report import Figure, Report, load, markdown, percentile, ratios, spread
 
 
 def figure(*values: float, target: float | None = 10, at_least: bool = False) -> Figure:
@@ -40,3 +42,22 @@ def test_where_more_is_better_a_small_value_misses() -> None:
 
 def test_a_figure_without_a_target_has_no_verdict() -> None:
     assert (figure(1, target=None).verdict, figure(1, target=None).off) == ("", 0.0)
+
+
+def test_a_saved_report_becomes_a_table_of_the_documentation(tmp_path: Path) -> None:
+    report = Report(
+        began="2026-11-24T18-05-10",
+        disk="ext4",
+        sync_ms=[0.2],
+        cores=2,
+        load_before=0.04,
+        python="3.11.7",
+        postgres="18.4, given",
+        figures=[figure(8, 9, 15), figure(4, target=None)],
+    )
+    report.save(tmp_path / "report.json")
+    head, _, *lines = markdown(load(tmp_path / "report.json")).splitlines()
+    assert head.startswith("Of 2026-11-24 on 2 cores, PostgreSQL 18.4, given, load 0.0 before, 0.2 ms for a sync")
+    assert lines[2:] == ["| row | name | 9 (8 … 15) µs | ≤ 10 |  |", "| row | name | 4 µs |  |  |"]
+    report.figures = [figure(15)]
+    assert markdown(report).endswith("| row | name | 15 µs, **missed by 50%** | ≤ 10 |  |")
