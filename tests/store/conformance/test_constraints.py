@@ -2,7 +2,7 @@
 
 import pytest
 
-from inferpool.core.ids import TaskId
+from inferpool.core.ids import SessionId, TaskId
 from inferpool.core.lifecycle import Status
 from tests.store.builders import Rig, Worker, claimed, ended, enqueue, registered, row_of, running
 
@@ -106,3 +106,19 @@ async def test_an_llm_is_of_a_known_status_with_a_known_kind(rig: Rig, change: s
     await registered(rig)
     with pytest.raises(rig.refusal):
         rig.sql(f"UPDATE llms SET {change}")
+
+
+async def test_a_session_has_no_channel_under_an_epoch_that_it_never_had(rig: Rig) -> None:
+    await registered(rig)
+    with pytest.raises(rig.refusal):
+        rig.sql("UPDATE sessions SET bound_epoch = epoch + 1")
+
+
+async def test_a_release_that_knows_nothing_of_channels_may_write_sessions(rig: Rig) -> None:
+    rig.sql(
+        "INSERT INTO sessions (id, epoch, active, leaving, server_id, subject, worker_name, worker_version, labels,"
+        " created_at, registered_at, seen_at, secret_hash)"
+        " VALUES ('s', 1, 1, 0, 'server', 'local', 'a', '0.1.0', '{}', 1, 1, 1, 'hash')"
+    )
+    [there] = await rig.reader.session_standings([SessionId("s")])
+    assert not there.bound
