@@ -19,6 +19,11 @@ NAMES: Final = frozenset(
         "worker.after_result",  # the result is in the outbox (on disk), not sent
         "worker.after_send",  # the server took the result, its answer is not read yet
         "register.after_commit",  # the session is registered, the answer is not sent
+        "end.before_store",  # how an attempt ended is judged, the store was not asked
+        "cancel.before_store",  # a cancel is asked for, the store was not asked
+        "claim.before_store",  # a session has room, the store was not asked
+        "rescue.before_store",  # a dead server's session is past its grace, the store was not asked
+        "bus.before_send",  # there is something to tell the other servers, nothing was sent
     }
 )
 

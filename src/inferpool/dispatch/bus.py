@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable
 from typing import Final, TypeAlias
 
 from inferpool.core.errors import StoreUnavailable
+from inferpool.core.failpoints import reach
 from inferpool.core.ids import ServerId
 from inferpool.dispatch.background import Background, Log
 from inferpool.dispatch.notes import AnyMessage, Packer, Unpacker
@@ -72,6 +73,7 @@ class Bus:
         notes = [Note(to, text) for to, messages in letters.items() for text in self._packer.pack(messages)]
         if not notes:
             return
+        reach("bus.before_send")
         try:
             await signals.send(notes)
         except StoreUnavailable as error:

@@ -5,6 +5,7 @@ import hashlib
 from functools import partial
 
 from inferpool.core.errors import Code, LlmUnavailable, NotFound, ShuttingDown, StoreUnavailable
+from inferpool.core.failpoints import reach
 from inferpool.core.ids import BatchId, TaskId
 from inferpool.core.llm import Llm
 from inferpool.core.task import EXPIRES_IN, ClaimFor, IdempotencyKey, NewTask, QueueMode, Routing, TaskRow
@@ -154,6 +155,7 @@ class Intake:
                 return
 
     def _cancel(self, task_id: TaskId) -> "asyncio.Future[Cancelled]":
+        reach("cancel.before_store")
         future = self._shared.store.cancel(task_id)
         future.add_done_callback(self._cancelled)
         return future

@@ -4,6 +4,7 @@ import asyncio
 from typing import Final
 
 from inferpool.core.errors import StoreUnavailable
+from inferpool.core.failpoints import reach
 from inferpool.core.ids import SessionId
 from inferpool.dispatch.live import LiveSession
 from inferpool.dispatch.moves import Moves
@@ -113,6 +114,7 @@ class Losses:
 
     async def lose_orphan(self, orphan: Orphan) -> None:
         """A session of a dead server did not come back within the grace: a restart costs no try."""
+        reach("rescue.before_store")
         moved = await self._store.deactivate(
             SessionLoss(
                 session_id=orphan.session_id,

@@ -3,6 +3,7 @@
 import asyncio
 from functools import partial
 
+from inferpool.core.failpoints import reach
 from inferpool.core.ids import BatchId, TaskId
 from inferpool.core.llm import Llm, LlmStatus
 from inferpool.core.task import ClaimedTask
@@ -114,6 +115,7 @@ class Scheduler:
             turns=engine.turns,
         )
         marks = {want.lane: self._backlog.mark_of(want.lane) for want in lanes}
+        reach("claim.before_store")
         future = self._store.claim(claim)
         future.add_done_callback(partial(self._claimed, session, engine, free, marks))
 

@@ -232,6 +232,7 @@ class Uplink:
 
     def _submit(self, batch: _Batch, held: Held | None, end: End, key: Key | None = None) -> None:
         """Hand the end to the store; its consequences follow the commit."""
+        reach("end.before_store")
         store = self._shared.store
         if isinstance(end, Completion):
             future = store.complete(end)
