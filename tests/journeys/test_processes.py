@@ -59,7 +59,7 @@ class Crowd:
         """Whose the server's end of the connection from this port is: proc(5) tells."""
         pair = f":{self.port:04X}", f":{caller:04X}"
         ends = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
-        [inode] = [end[9] for end in ends if (end[1][-5:], end[2][-5:]) == pair]
+        [inode] = {end[9] for end in ends if (end[1][-5:], end[2][-5:]) == pair}  # a long table may show a row twice
         [pid] = [pid for pid in self.pids if f"socket:[{inode}]" in handles(pid)]
         return pid
 

@@ -27,6 +27,9 @@ STEADY_S: Final = 10.0
 """A child that lived for so long has not failed at its start: the next one is started after the shortest pause."""
 
 COMMAND: Final = (sys.executable, "-m", "inferpool.cli.child")
+INSIST: Final = b"now\n"
+"""What a child hears by the pipe when it is to wait for nobody. No second signal says so: a supervisor that signals all
+processes of a service would then be misunderstood, whose signal comes beside the parent's."""
 _FINE: Final = frozenset({ExitCode.DONE, -signal.SIGTERM})
 """How a child ends that was told to; by the signal itself where it had just been started."""
 
@@ -71,8 +74,8 @@ class Child:
         self._log = log
         self._command = command
         self._process: Process | None = None
-        self._heard: list[signal.Signals] = []
-        self._told = asyncio.Event()
+        self._told = 0
+        self._is_told = asyncio.Event()
         self._failures = 0
         self.ready = asyncio.Event()
         """Set once it was ready for the first time."""
@@ -84,7 +87,7 @@ class Child:
         """
         while True:
             code = await self._live()
-            if self._heard or not self.ready.is_set() or code == ExitCode.USAGE:
+            if self._told or not self.ready.is_set() or code == ExitCode.USAGE:
                 return code
             pause = min(LONGEST_PAUSE_S, FIRST_PAUSE_S * 2.0**self._failures)
             self._log.warning("a server process ended by itself: starting another", code=code, pause_s=pause)
@@ -92,22 +95,22 @@ class Child:
             if await self._told_within(pause):
                 return ExitCode.DONE
 
-    def signal(self, number: signal.Signals) -> None:
-        """Pass a signal on; to the process that is just being started too."""
-        self._heard.append(number)
-        self._told.set()
+    def tell(self) -> None:
+        """End; the second time without waiting for anybody, the third time whatever it does."""
+        self._told += 1
+        self._is_told.set()
         if self._process is not None and self._process.returncode is None:
-            self._process.send_signal(number)
+            _tell(self._process, self._told)
 
     async def _live(self) -> int:
         """From its start to its end; the exit code, or the signal that killed it as a negative number."""
         # In a session of its own: a Ctrl-C of the terminal reaches the parent alone, which passes it on once.
         process = await asyncio.create_subprocess_exec(*self._command, stdin=PIPE, stdout=PIPE, start_new_session=True)
         self._process = process
-        for number in self._heard:
-            process.send_signal(number)
         if process.stdin is not None and process.stdout is not None:
             process.stdin.write(self._orders)  # never closed before the end of either: see `cli/child.py`
+            for times in range(1, self._told + 1):  # it was told while it was being made
+                _tell(process, times)
             if await process.stdout.readline():
                 await self._serve(process)
         return await process.wait()
@@ -124,9 +127,18 @@ class Child:
     async def _told_within(self, seconds: float) -> bool:
         try:
             async with asyncio.timeout(seconds):
-                return await self._told.wait()
+                return await self._is_told.wait()
         except TimeoutError:
             return False
+
+
+def _tell(process: Process, times: int) -> None:
+    if times == 1:
+        process.terminate()
+    elif times > 2:
+        process.kill()
+    elif process.stdin is not None:
+        process.stdin.write(INSIST)
 
 
 class Parent:
@@ -148,7 +160,7 @@ class Parent:
             await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
             failed = None if self._signals else next(task.result() for task in running if task.done())
             if failed is not None:
-                self._tell(signal.SIGTERM)
+                self._tell_all()
             codes = await asyncio.gather(*running)
         return _verdict(failed, codes)
 
@@ -165,13 +177,12 @@ class Parent:
         sys.stdout.flush()
 
     def _signalled(self) -> None:
-        """The first asks, the second insists, the third waits for nobody."""
         self._signals += 1
-        self._tell(signal.SIGTERM if self._signals < 3 else signal.SIGKILL)
+        self._tell_all()
 
-    def _tell(self, number: signal.Signals) -> None:
+    def _tell_all(self) -> None:
         for child in self._children:
-            child.signal(number)
+            child.tell()
 
 
 def _verdict(failed: int | None, codes: list[int]) -> int:
