@@ -149,8 +149,7 @@ async def test_a_first_signal_lets_calls_end_a_second_waits_for_nobody(tmp_path:
         os.kill(busy, signal.SIGTERM)  # as a supervisor would, that signals every process of a service
         servers.program.signal(signal.SIGINT)
         await gone(idle)
-        while (await servers.asked())[0] != 503:
-            pass
+        await servers.program.says('"waiting": 1, "event": "draining"')
         servers.program.signal(signal.SIGINT)
         assert await servers.program.ended() == 0, servers.program.lines[-5:]
         writer.close()
