@@ -9,7 +9,7 @@ from typing import Final
 import aiohttp
 import asyncpg
 
-from tests.chaos.options import HASTY, SHORT, Options
+from tests.chaos.options import HASTY, SHORT, Options, lapse
 from tests.journeys.cable import Cable
 from tests.journeys.cluster import Cluster, Member
 from tests.journeys.processes import Program
@@ -98,6 +98,7 @@ class Stage:
             while True:
                 with contextlib.suppress(OSError, asyncpg.PostgresError, asyncpg.InterfaceError):
                     return await self._asked(statement, values)
+                await lapse(0.1)  # a socket that is not there refuses without giving way to anybody else
 
     async def _asked(self, statement: str, values: tuple[str, ...]) -> list[tuple[object, ...]]:
         connection = await asyncpg.connect(self.cluster.url, timeout=5, server_settings={"application_name": "chaos"})
