@@ -6,7 +6,6 @@ list from its own place on, so a slow one costs nothing but the list.
 """
 
 import asyncio
-import contextlib
 from collections.abc import Callable
 from typing import Final
 
@@ -30,8 +29,8 @@ async def _recall(reader: StoreReader, strand: Strand) -> None:
         return
     if stored.row.status in TERMINAL:
         await _recall_end(reader, strand, stored)
-    elif stored.row.attempt > strand.attempt:
-        strand.attempt = stored.row.attempt
+    else:
+        strand.begin(stored.row.attempt)
 
 
 async def _recall_end(reader: StoreReader, strand: Strand, stored: StoredTask) -> None:
@@ -93,8 +92,8 @@ class Feed:
     def begin(self, task_id: TaskId, attempt: int) -> Strand:
         """The strand of an attempt whose worker speaks to this server."""
         strand = self.strand(task_id)
-        strand.here = True
         strand.begin(attempt)
+        strand.here = True
         return strand
 
     def find(self, task_id: TaskId) -> Strand | None:
@@ -137,7 +136,8 @@ class Feed:
         if blocking:
             self.callers.block()
         watcher = Watcher(self, strand, seen, blocking=blocking)
-        if strand.attempt == 0 and strand.outcome is None:
+        newest = 1 if seen is None else max(1, seen.attempt)
+        if strand.attempt < newest and strand.outcome is None:
             try:
                 await _recall(self._reader, strand)
             except BaseException:  # whatever ends the reading, nobody watches then
@@ -147,31 +147,23 @@ class Feed:
             self.sought(strand)
         return watcher
 
-    async def settle(self, task_id: TaskId) -> None:
-        """Tell the watchers, if there are any, of an end that a rule (not a worker) wrote into the row."""
+    async def settle(self, task_id: TaskId, told: Place | None = None) -> None:
+        """Tell the watchers, if there are any, of an end that a rule wrote into the row, or another server.
+
+        `told`: where the stream ended, if that is known. Chunks that did not get here are read from the store first: a
+        stream must not end short of its last ones, for nobody who ever follows this strand.
+        """
         strand = self._strands.get(task_id)
         if strand is None or strand.outcome is not None:
             return
         stored = await self._reader.task(task_id)
         if stored is None:
-            self.end(task_id, Outcome(status=Status.CANCELLED, attempt=strand.attempt, fault=_PURGED))
+            self._end(strand, Outcome(status=Status.CANCELLED, attempt=strand.attempt, fault=_PURGED))
         elif stored.row.status in TERMINAL:
-            self.end(task_id, outcome_of(stored))
-
-    async def settle_elsewhere(self, task_id: TaskId, last_seq: int | None = None) -> None:
-        """Tell the watchers of an end that another server wrote; `last_seq`: the number of its last chunk, if that is known.
-
-        Chunks that did not get here are read from the store first: a stream must not end short of its last ones.
-        """
-        strand = self._strands.get(task_id)
-        if strand is None or strand.outcome is not None:
-            return
-        if strand.streamed and last_seq != len(strand.chunks):
-            with contextlib.suppress(NotFound):  # purged meanwhile: told below
-                await _recall(self._reader, strand)
-        await self.settle(task_id)
-        if not strand.watchers:
-            self._forget(strand)
+            streamed = stored.row.streaming and stored.row.status is Status.COMPLETED
+            if streamed and told != Place(strand.attempt, len(strand.chunks)):
+                await _recall_end(self._reader, strand, stored)
+            self._end(strand, outcome_of(stored))
 
     def relayed(self, task_id: TaskId, attempt: int, first_seq: int, payloads: list[str]) -> bool:
         """Take chunks that another server heard. False: there is a gap before them, what is missing must be asked for."""
@@ -190,8 +182,10 @@ class Feed:
     def end(self, task_id: TaskId, outcome: Outcome) -> None:
         """The task ended: wake who waits, forget it when nobody does."""
         strand = self._strands.get(task_id)
-        if strand is None:
-            return
+        if strand is not None:
+            self._end(strand, outcome)
+
+    def _end(self, strand: Strand, outcome: Outcome) -> None:
         if strand.outcome is None:
             strand.outcome = outcome
             strand.wake()
@@ -213,9 +207,15 @@ class Feed:
             self.lost(strand.task_id)
 
     def part(self, task_id: TaskId) -> None:
-        """A replay or a purge: who watched the old end keeps it, who comes now asks the row anew."""
-        strand = self._strands.pop(task_id, None)
-        if strand is not None and not strand.watchers:
+        """A replay or a purge: who watched the old end keeps it, who comes now asks the row anew.
+
+        Who came before this was known here, but after the row said so, waits for the new end already.
+        """
+        strand = self._strands.get(task_id)
+        if strand is None or strand.outcome is None:
+            return
+        del self._strands[task_id]
+        if not strand.watchers:
             self._forget(strand)
 
     def detach(self, strand: Strand, *, by_server: bool) -> None:

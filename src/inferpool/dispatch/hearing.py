@@ -4,6 +4,7 @@ import asyncio
 from typing import assert_never
 
 from inferpool.core.ids import ServerId
+from inferpool.core.stream import Place
 from inferpool.dispatch.moves import Moves
 from inferpool.dispatch.notes import (
     AnyMessage,
@@ -23,7 +24,6 @@ from inferpool.dispatch.notes import (
 from inferpool.dispatch.roaming import Roaming
 from inferpool.dispatch.scheduler import Scheduler
 from inferpool.dispatch.shared import Shared
-from inferpool.dispatch.slots import Held
 from inferpool.dispatch.strand import Head
 
 
@@ -93,7 +93,7 @@ class Hearing:
     def _ended(self, message: TaskEnded) -> None:
         self._announcer.interest.forget(message.task_id)
         if self._feed.find(message.task_id) is not None:
-            settled = self._feed.settle_elsewhere(message.task_id, message.last_seq)
+            settled = self._feed.settle(message.task_id, Place(message.attempt, message.last_seq))
             self._background.spawn(settled, "settle")
 
     def _taken(self, message: Taken) -> None:
@@ -101,20 +101,14 @@ class Hearing:
         held = session.held.get((message.task_id, message.attempt)) if session else None
         if session and held:
             self._scheduler.stop(session, held, message.why)
-            self._over(held)
+            self._moves.over(held)
 
     def _freed(self, message: Freed) -> None:
         session = self._catalog.sessions.get(message.session_id)
         held = session.held.get((message.task_id, message.attempt)) if session else None
         if session and held:
             self._scheduler.free(session, held)
-            self._over(held)
-
-    def _over(self, held: Held) -> None:
-        """The attempt ended at another server: who follows it here may have its task's end to read."""
-        self._feed.over(held.strand, held.attempt)
-        if self._feed.find(held.task_id) is not None:
-            self._background.spawn(self._feed.settle_elsewhere(held.task_id), "settle")
+            self._moves.over(held)
 
     def _watch(self, sender: ServerId, message: Watch) -> None:
         self._announcer.interest.asked(message.task_id, sender, message.attempt, message.have)

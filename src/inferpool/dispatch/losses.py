@@ -91,11 +91,15 @@ class Losses:
             self._catalog.let_go(session.id)
             self._log.info("session moved to another server", session_id=session.id, epoch=session.epoch)
 
-    def release(self, session: LiveSession) -> None:
-        """Nothing of its attempts comes in here any more: who follows them here hears of them from elsewhere."""
+    def release(self, session: LiveSession, successor: LiveSession | None = None) -> None:
+        """Nothing of its attempts comes in here any more: who follows them here hears of them from elsewhere.
+
+        `successor`: who has its place here, perhaps with some of them.
+        """
         session.retire()
-        for held in session.held.values():
-            if held.state is not HeldState.STOPPING:
+        kept = {} if successor is None else successor.held
+        for key, held in session.held.items():
+            if held.state is not HeldState.STOPPING and key not in kept:
                 self._feed.over(held.strand, held.attempt)
 
     async def leave(self, session: LiveSession) -> None:

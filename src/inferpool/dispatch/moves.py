@@ -6,6 +6,7 @@ from inferpool.core.errors import Code
 from inferpool.core.lifecycle import TERMINAL, Status
 from inferpool.dispatch.scheduler import Scheduler
 from inferpool.dispatch.shared import Shared
+from inferpool.dispatch.slots import Held
 from inferpool.store.protocol import Moved
 
 
@@ -53,6 +54,12 @@ class Moves:
         self._announcer.ended(self._feed.find(task.task_id), task.task_id, task.attempt)
         if self._feed.find(task.task_id) is not None:
             self._background.spawn(self._feed.settle(task.task_id), "settle")
+
+    def over(self, held: Held) -> None:
+        """The attempt ended by way of another server: who follows it here may have its task's end to read."""
+        self._feed.over(held.strand, held.attempt)
+        if self._feed.find(held.task_id) is not None:
+            self._background.spawn(self._feed.settle(held.task_id), "settle")
 
     def ready(self, moved: Iterable[Moved]) -> None:
         """Pending rows whose back-off is over."""

@@ -133,7 +133,7 @@ class Net:
 
     async def _look(self, strand: Strand, standing: TaskStanding | None) -> None:
         if standing is None or standing.status in TERMINAL:
-            await self._feed.settle_elsewhere(strand.task_id)
+            await self._feed.settle(strand.task_id)
         elif strand.streamed and standing.server_id not in {None, self._shared.server_id} and not strand.here:
             self._announcer.watch(strand, standing.server_id)
 
@@ -149,7 +149,7 @@ class Net:
                 why = "cancelled" if ending is Ending.CANCELLED else "stale"
                 self._scheduler.stop(session, one, why)
             self._feed.over(one.strand, one.attempt)
-            await self._feed.settle_elsewhere(one.task_id)
+            await self._feed.settle(one.task_id)
 
     async def sessions(self) -> None:
         """Sessions that moved to another server, left by way of it, or that its sweep took."""

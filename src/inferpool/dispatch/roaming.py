@@ -6,6 +6,7 @@ may bind at another server than the one that registered the session: whoever see
 
 import asyncio
 
+from inferpool.core.errors import SessionReplaced
 from inferpool.core.ids import ServerId, SessionId
 from inferpool.dispatch.credentials import Credentials, check_visitor
 from inferpool.dispatch.live import LiveSession
@@ -34,10 +35,21 @@ class Roaming:
         standing = await self._standing(who)
         guest = self._catalog.guests.get(who.session_id)
         if guest is None or guest.epoch != standing.epoch:
-            guest = await self._made(standing)
-            guest = self._catalog.guests.setdefault(who.session_id, guest)
+            made = await self._made(standing)
+            guest = self._catalog.guests.get(who.session_id)
+            if guest is None or guest.epoch < made.epoch:  # no other request made it meanwhile
+                self.forget(who.session_id)
+                guest = self._catalog.guests[who.session_id] = made
+            elif guest.epoch > made.epoch:
+                raise SessionReplaced("a newer registration of this session came in between", guest.epoch)
         guest.served_by = standing.server_id
         return guest
+
+    def forget(self, session_id: SessionId, successor: LiveSession | None = None) -> None:
+        """The guest, if there is one, does not speak here any more: it registered, or its channel is here, or it fell silent."""
+        guest = self._catalog.guests.pop(session_id, None)
+        if guest is not None:
+            self._losses.release(guest, successor)
 
     async def newcomer(self, who: Credentials) -> LiveSession:
         """The session of another server that wants its channel here; not known to anybody yet. Raises as `check_visitor`."""
@@ -45,7 +57,7 @@ class Roaming:
 
     def welcome(self, session: LiveSession) -> None:
         """The newcomer's channel is bound here: this server serves it now."""
-        self._catalog.guests.pop(session.id, None)
+        self.forget(session.id)
         self._catalog.sessions[session.id] = session
         self._catalog.publish(session.llms.values(), session.id)
 
@@ -115,9 +127,9 @@ class Roaming:
     def forget_guests(self, silent_s: float) -> None:
         """Guests that did not speak here for so long are forgotten, as are those that this server serves by now."""
         for guest in list(self._catalog.guests.values()):
-            if guest.id in self._catalog.sessions or _now() - guest.heard_at > silent_s:
-                self._losses.release(guest)
-                del self._catalog.guests[guest.id]
+            serving = self._catalog.sessions.get(guest.id)
+            if serving is not None or _now() - guest.heard_at > silent_s:
+                self.forget(guest.id, serving)
 
 
 def host_of(guest: LiveSession) -> ServerId:

@@ -210,6 +210,8 @@ class Scheduler:
             settlement = future.result()
             self._tally.reverted["returned"] += settlement.moved is not None
             self.came_back(settlement)
+            if settlement.moved is None:  # it ended by way of another server: the poll finds how
+                self._feed.over(held.strand, held.attempt)
 
     def came_back(self, settlement: Settlement) -> None:
         """A row that a retry or a give back put back in the queue: it is counted, its lane's servers are told."""

@@ -36,7 +36,7 @@ class SessionDesk:
         self._moves = moves
         self._losses = losses
         self._roaming = roaming
-        self._uplink = Uplink(shared, scheduler)
+        self._uplink = Uplink(shared, scheduler, moves)
         self._sessions = shared.catalog.sessions
 
     # ---- registering ---------------------------------------------------------------------------------------------
@@ -98,10 +98,10 @@ class SessionDesk:
             if (attempt.task_id, attempt.attempt) in running:
                 self._hold_dropped(session, attempt, old)
         self._sessions[session_id] = session
-        self._shared.catalog.guests.pop(session_id, None)
+        self._roaming.forget(session_id, session)
         self._losses.orphans.pop(session_id, None)
         if old is not None:
-            old.retire()
+            self._losses.release(old, session)
         self._shared.catalog.publish(registered.llms, session_id)
         self._moves.apply(registered.moved)
         return session

@@ -102,9 +102,10 @@ class Strand:
         self._memory = memory
 
     def begin(self, attempt: int) -> None:
-        """A newer attempt was claimed: what the older one said is void."""
+        """A newer attempt was claimed, at whichever server: what the older one said is void."""
         if attempt > self.attempt:
             self.clear()
+            self.here = False
             self.attempt = attempt
             self.head = None
             self.wake()

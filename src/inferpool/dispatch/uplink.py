@@ -19,6 +19,7 @@ from inferpool.core.stream import judge_seq, pack_chunks
 from inferpool.core.task import Fault, TaskRow
 from inferpool.dispatch.judge import End, end_of_failure, end_of_result, end_of_stop
 from inferpool.dispatch.live import LiveSession
+from inferpool.dispatch.moves import Moves
 from inferpool.dispatch.scheduler import Scheduler
 from inferpool.dispatch.shared import Shared
 from inferpool.dispatch.slots import Held, HeldState
@@ -64,8 +65,9 @@ class _Batch:
 class Uplink:
     """Takes batches of events, in order."""
 
-    def __init__(self, shared: Shared, scheduler: Scheduler) -> None:
+    def __init__(self, shared: Shared, scheduler: Scheduler, moves: Moves) -> None:
         self._shared = shared
+        self._moves = moves
         self._scheduler = scheduler
 
     async def take(self, session: LiveSession, events: list[Event]) -> list[RefusedEvent]:
@@ -251,6 +253,8 @@ class Uplink:
         settlement = future.result()
         if settlement.verdict is Verdict.DONE:
             self._publish(end, settlement, held)
+        elif held is not None:
+            self._moves.over(held)
         if held is not None and held.state is not HeldState.FREED:
             self._scheduler.free(session, held)
 
