@@ -107,11 +107,12 @@ async def test_the_worker_that_came_through_the_proxy_answers_under_its_own_name
 async def test_a_caller_who_leaves_is_missed_at_the_engine(site: FrontedSite, stream: bool) -> None:
     waiting, cancelled = await site.seen("waiting"), await site.seen("cancelled")
     calling = asyncio.create_task(site.call(f"say 4 words gate {site.new_gate()} after 2", stream=stream))
-    await site.engine_waits("waiting", waiting + 1)
-    calling.cancel()
-    with suppress(asyncio.CancelledError):
-        await calling
-    await site.engine_waits("cancelled", cancelled + 1)
+    async with asyncio.timeout(PATIENCE_S):
+        await site.engine_waits("waiting", waiting + 1)
+        calling.cancel()
+        with suppress(asyncio.CancelledError):
+            await calling
+        await site.engine_waits("cancelled", cancelled + 1)
 
 
 async def test_a_body_within_the_servers_limit_passes(site: FrontedSite) -> None:
