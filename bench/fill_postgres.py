@@ -41,25 +41,23 @@ async def fill(url: str, filling: Filling) -> None:
         indexes = await connection.fetch(text("indexes"))
         for index in indexes:
             await connection.execute(index["drop"])
-        # Two at once: the server has more than one core.
-        await asyncio.gather(_insert_waiting(url, filling), _insert_ended(url, filling))
+        owned = filling.owners, filling.pool, _BODY
+        # At once: the server has more than one core.
+        await asyncio.gather(
+            _insert(url, "fill_waiting", filling.waiting, *owned),
+            _insert(url, "fill_ended", filling.ended, *owned),
+            _insert(url, "fill_attempts", filling.ended),
+        )
         for index in indexes:
             await connection.execute(index["make"])
         for step in ("bulk_end", "vacuum", "checkpoint"):
             await connection.execute(text(step))
 
 
-async def _insert_waiting(url: str, filling: Filling) -> None:
+async def _insert(url: str, statement: str, rows: int, *rest: object) -> None:
     async with desk(url) as connection:
-        for first, last in _pages(filling.waiting):
-            await connection.execute(text("fill_waiting"), first, last, filling.owners, filling.pool, _BODY)
-
-
-async def _insert_ended(url: str, filling: Filling) -> None:
-    async with desk(url) as connection:
-        for first, last in _pages(filling.ended):
-            await connection.execute(text("fill_ended"), first, last, filling.owners, filling.pool, _BODY)
-            await connection.execute(text("fill_attempts"), first, last)
+        for first, last in _pages(rows):
+            await connection.execute(text(statement), first, last, *rest)
 
 
 def _pages(rows: int) -> Iterator[tuple[int, int]]:

@@ -83,7 +83,12 @@ async def measure(fleet: Fleet, effort: Effort, postgres: Postgres) -> list[Figu
     """Ask every route, the lists with every filter; then say the commands."""
     url = postgres.database("bench_reads")
     await fill(url, Filling(waiting=effort.waiting, ended=effort.ended, owners=effort.flows, pool=POOL, only_read=True))
-    settings = {"INFERPOOL_QUEUE_TASKS": str(4 * effort.waiting)}
+    # Nothing polls meanwhile: what is read is what was asked for, but for the heartbeats.
+    settings = {
+        "INFERPOOL_QUEUE_TASKS": str(4 * effort.waiting),
+        "INFERPOOL_POLL_S": "3600",
+        "INFERPOOL_SWEEP_S": "3600",
+    }
     async with world(fleet, Plan(name="reads", database=url, settings=settings)) as made:
         count = Count(url, made.port, f"{TASKS}/{NOBODY}/attempts", effort)
         await count.begin()

@@ -15,8 +15,8 @@ from bench.report import Figure
 from bench.world import Plan, World, world
 
 NAME: Final = "servers on one PostgreSQL"
-CALLERS: Final = 66
-"""In all, shared by the servers that are asked."""
+CALLERS: Final = 60
+"""In all, shared by the servers that are asked: less than the slots of one worker."""
 SERVERS: Final = 3
 
 
