@@ -38,6 +38,8 @@ class Postgres(msgspec.Struct, frozen=True, kw_only=True):
     url: str
     postmaster: int | None
     """The process that started all the server's others; None for a server that was given."""
+    made: list[str] = []
+    """Names of the databases that this run made."""
 
     @property
     def origin(self) -> str:
@@ -60,6 +62,7 @@ class Postgres(msgspec.Struct, frozen=True, kw_only=True):
         """A new, empty database of that name; gives its URL."""
         self.drop(name)
         run_program(["createdb", f"--maintenance-db={self.url}", name])
+        self.made.append(name)
         return self.at(name)
 
     def drop(self, name: str) -> None:
@@ -96,9 +99,14 @@ def program(name: str) -> str:
 
 @contextmanager
 def running(folder: Path, environment: Mapping[str, str] = os.environ) -> Iterator[Postgres]:
-    """The server that is given, else one of its own in the folder, removed at the end."""
+    """The server that is given, left without what this run made there, else one of its own in the folder, removed at the end."""
     if GIVEN in environment:
-        yield Postgres(url=environment[GIVEN], postmaster=None)
+        postgres = Postgres(url=environment[GIVEN], postmaster=None)
+        try:
+            yield postgres
+        finally:
+            for name in postgres.made:
+                postgres.drop(name)
         return
     data = folder / "postgres"
     # A socket's path may have a hundred letters at most, the folder's may have more.

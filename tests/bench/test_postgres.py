@@ -3,6 +3,7 @@
 import os
 from pathlib import Path
 
+import asyncpg
 import pytest
 
 from bench.backends import backends_cpu_s, children, whole_cpu_s
@@ -30,6 +31,14 @@ def careless() -> Postgres:
 async def test_a_server_that_syncs_nothing_is_refused(careless: Postgres) -> None:
     with pytest.raises(NotADisk, match="fsync"):
         await careless.version()
+
+
+async def test_nothing_is_left_on_a_server_that_is_given(careless: Postgres, tmp_path: Path) -> None:
+    with running(tmp_path, {GIVEN: careless.url}) as postgres:
+        async with desk(postgres.database("bench_left")) as connection:
+            assert await connection.fetchval("SELECT 1") == 1
+    with pytest.raises(asyncpg.InvalidCatalogNameError):
+        await asyncpg.connect(careless.at("bench_left"))
 
 
 def test_a_server_that_is_given_is_used_as_it_is(tmp_path: Path) -> None:
