@@ -9,7 +9,7 @@ from inferpool.core.lifecycle import Status
 from inferpool.core.llm import LlmStatus
 from inferpool.core.stream import Place
 from inferpool.dispatch.strand import Ended
-from inferpool.wire.sessions import Failed, LlmStatusChanged
+from inferpool.wire.sessions import Failed, Holding, LlmStatusChanged
 from tests.dispatch.rig import PATIENCE_S, ScriptedWorker, call, chunk, result, started
 from tests.dispatch.servers import opened_servers, speak_at, until
 from tests.dispatch.test_servers import joined
@@ -137,3 +137,45 @@ async def test_a_session_speaks_elsewhere_under_its_newest_epoch() -> None:
         assert await worker.say(LlmStatusChanged(llm_name="small@box", status=LlmStatus.INACTIVE, slots=1)) == []
         assert second.dispatch.catalog.guests[worker.session_id].epoch == worker.epoch
         await until(lambda: not first.dispatch.catalog.models())
+
+
+async def test_an_engine_that_comes_back_by_way_of_another_server_is_found_although_no_hint_arrives() -> None:
+    async with opened_servers() as site:
+        first, second, worker = await joined(site)
+        await worker.say(LlmStatusChanged(llm_name="small@box", status=LlmStatus.INACTIVE, slots=1, revision=1))
+        site.lose_everything()
+        speak_at(worker, second)
+        await worker.say(LlmStatusChanged(llm_name="small@box", status=LlmStatus.ACTIVE, slots=1, revision=2))
+        await second.dispatch.intake.submit(call())
+        first.dispatch.net.missed()
+        await first.tick()
+        await until(first.dispatch.catalog.models)
+        await first.tick()
+        await worker.infer()
+
+
+async def test_chunks_of_a_newer_attempt_elsewhere_are_kept_for_nobody() -> None:
+    async with opened_servers() as site:
+        _, second, worker = await joined(site)
+        ticket = await second.dispatch.intake.submit(call(streaming=True))
+        frame = await worker.infer()
+        speak_at(worker, second)
+        await worker.say(started(frame), chunk(frame, 1))
+        assert ticket.watcher is not None
+        ticket.watcher.close(by_server=True)
+        assert second.dispatch.feed.relayed(ticket.task_id, 2, 1, ["anew 1"])
+        assert second.dispatch.feed.size == 0
+
+
+async def test_what_a_returning_session_must_drop_is_remembered_by_nobody() -> None:
+    async with opened_servers() as site:
+        first, second, worker = await joined(site)
+        ticket = await first.dispatch.intake.submit(call(streaming=True))
+        frame = await worker.infer()
+        speak_at(worker, second)
+        await worker.say(started(frame), chunk(frame, 1))
+        site.lose_everything()
+        await first.dispatch.intake.cancel(ticket.task_id, None)
+        reply = await worker.register(holding=[Holding(task_id=frame.task_id, attempt=1, last_seq=1, ended=False)])
+        assert [one.task_id for one in reply.drop] == [ticket.task_id]
+        assert second.dispatch.feed.size == 0

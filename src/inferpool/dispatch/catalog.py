@@ -45,11 +45,13 @@ class Catalog:
         self.guests: dict[SessionId, LiveSession] = {}
         """Sessions that speak to this server while another serves them."""
 
-    async def recall(self, reader: StoreReader) -> None:
+    async def recall(self, reader: StoreReader) -> set[SessionId]:
         """Read the names back: at a start, or when a sweep deleted some.
 
-        What changed here while the rows were read is newer than they are. Of sessions that live here the rows tell nothing new.
+        What changed here while the rows were read is newer than they are. Gives the sessions of this server of whose llms
+        the rows say something else: their workers told it to another one.
         """
+        odd: set[SessionId] = set()
         before = dict(self._published.by_name)
         rows: list[Llm] = []
         while page := await reader.llms(rows[-1].name if rows else None, _PAGE):
@@ -61,9 +63,12 @@ class Catalog:
         for name in still:
             if name not in read:
                 self._published.remove(name)
-            elif read[name].session_id not in self.sessions:
+            elif (session_id := read[name].session_id) not in self.sessions:
                 self._published.put(read[name])
+            elif name in now and (now[name].status, now[name].slots) != (read[name].status, read[name].slots):
+                odd.add(session_id)
         self.know(lane for lane, _ in clocks)
+        return odd
 
     def know(self, lanes: Iterable[str]) -> None:
         """Take calls for these lanes too: something waits there, or did."""

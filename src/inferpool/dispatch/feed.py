@@ -170,6 +170,9 @@ class Feed:
         strand = self._strands.get(task_id)
         if strand is None or strand.outcome is not None or attempt < strand.attempt:
             return True
+        if attempt > strand.attempt and not strand.watchers:
+            self._forget(strand)  # an attempt of this server kept it, which is over
+            return True
         strand.begin(attempt)
         have = len(strand.chunks)
         if first_seq > have + 1:

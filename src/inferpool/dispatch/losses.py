@@ -97,9 +97,9 @@ class Losses:
         `successor`: who has its place here, perhaps with some of them.
         """
         session.retire()
-        kept = {} if successor is None else successor.held
-        for key, held in session.held.items():
-            if held.state is not HeldState.STOPPING and key not in kept:
+        kept = set() if successor is None else {one.strand for one in successor.held.values()}
+        for held in session.held.values():
+            if held.state is not HeldState.STOPPING and held.strand not in kept:
                 self._feed.over(held.strand, held.attempt)
 
     async def leave(self, session: LiveSession) -> None:

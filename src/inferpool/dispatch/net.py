@@ -164,7 +164,7 @@ class Net:
         if _now() - self._recalled_at <= RECALL_S:
             return
         self._recalled_at = _now()
-        await self._catalog.recall(self._reader)
+        self._roaming.changed(list(await self._catalog.recall(self._reader)))
         interest = self._announcer.interest
         asked = interest.oldest()
         standings = await self._reader.standings(asked) if asked else []
