@@ -52,7 +52,7 @@ bench: $(VENV)  ## the numbers, each beside its target, each beside its limit in
 mutants: $(VENV)  ## take the safeguards out one at a time: each must turn a named test red
 	$(BIN)/python -m tests.mutants
 
-simulate: $(VENV)  ## SEEDS=N runs of the whole system under virtual time with faults
+simulate: $(VENV)  ## SEEDS=N runs of the whole system, one server or several, under virtual time with faults
 	$(BIN)/python -m tests.simulation --seeds $(SEEDS)
 
 chaos: $(VENV)  ## FAULTS=N faults under load on PostgreSQL, 3 servers, 4 workers, then everything is compared (SEED=N repeats a run)

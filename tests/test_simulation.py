@@ -36,12 +36,13 @@ def test_hundreds_of_seeds_run_clean() -> None:
     )
     assert played.returncode == 0, played.stdout + played.stderr
     assert f"{SEEDS} seeds in " in played.stdout
+    assert "servers: 200 seeds with 1, 75 seeds with 2, 25 seeds with 3" in played.stdout
     assert "every seed ran clean" in played.stdout
 
 
-@pytest.mark.parametrize("seed", [3, 8, 21])
-def test_a_seed_replays_exactly(seed: int) -> None:
-    first, second = run(seed), run(seed)
+@pytest.mark.parametrize(("seed", "servers"), [(3, 1), (8, 1), (21, 1), (8, 2), (11, 3)])
+def test_a_seed_replays_exactly(seed: int, servers: int) -> None:
+    first, second = run(seed, servers), run(seed, servers)
     assert first.hash == second.hash
     assert first.steps == second.steps
     assert first.breaches == []

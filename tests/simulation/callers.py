@@ -11,7 +11,6 @@ from tests.simulation.engine import MODEL
 from tests.simulation.laws import Laws
 from tests.simulation.link import Inbox
 from tests.simulation.network import MemoryTransport
-from tests.simulation.nodes import SERVER
 from tests.simulation.trace import Trace
 from tests.simulation.views import EventReader, Memory, NativeView
 
@@ -29,6 +28,8 @@ class Got(msgspec.Struct, frozen=True):
     asked_s: float = 0.0
     undisturbed: bool = False
     """Nothing befell its connection."""
+    answered_by: str = ""
+    """The process that answered."""
 
     @property
     def task_id(self) -> str | None:
@@ -44,6 +45,8 @@ class Got(msgspec.Struct, frozen=True):
 class Callers(msgspec.Struct, frozen=True):
     """What all callers of a run share."""
 
+    addresses: tuple[str, ...]
+    """Of the servers: any of them will do."""
     transport: MemoryTransport
     laws: Laws
     memory: Memory
@@ -89,19 +92,25 @@ class Caller:
         kind = {"content-type": "application/json"} if body else {}
         return HttpRequest(
             method=method,
-            url=f"http://{SERVER}{path}",
+            url=f"http://{self.address()}{path}",
             headers={**kind, **(headers or {})},
             body=body,
             timeout_s=timeout_s,
             silence_s=timeout_s,
         )
 
+    def address(self) -> str:
+        """Of a server to ask."""
+        addresses = self.shared.addresses
+        return addresses[0] if len(addresses) == 1 else self.chance.choice(addresses)
+
     async def ask(self, request: HttpRequest) -> Got:
         """One request; raises `TransportError`."""
         asked_s = self.shared.trace.now
         async with self.shared.transport.open(request) as reply:
-            got = Got(reply.status, dict(reply.headers), await reply.read(), asked_s, undisturbed(reply))
-        self.note(f"{request.method} {request.url.partition(SERVER)[2]} -> {got.status} {got.code or ''}")
+            body = await reply.read()
+            got = Got(reply.status, dict(reply.headers), body, asked_s, undisturbed(reply), answered_by(reply))
+        self.note(f"{request.method} /{path_of(request)} -> {got.status} {got.code or ''}")
         if got.code == "internal":
             self.shared.breach(f"{self.name}: {request.url} answered {got.body!r}")
         return got
@@ -117,6 +126,7 @@ class Caller:
                 if got.status != 503 or got.task_id is not None:
                     return got
             await self.pause(1.5)
+            request = msgspec.structs.replace(request, url=f"http://{self.address()}/{path_of(request)}")
 
     async def pause(self, longest_s: float) -> None:
         await asyncio.sleep(self.chance.uniform(0.05, longest_s))
@@ -147,7 +157,7 @@ class Caller:
             self.shared.memory.check_whole(self.name, self.tag, got.body)
             self.ended(got.task_id, "completed")
         if got.task_id is not None and got.undisturbed:
-            self.shared.laws.check_prompt(self.name, got.task_id, got.asked_s)
+            self.shared.laws.check_prompt(self.name, got.task_id, (got.answered_by, got.asked_s))
 
     def ended(self, task_id: str | None, status: str) -> None:
         """The server said that the task ended so: the row must say it already."""
@@ -191,7 +201,7 @@ class Caller:
                     self.note(f"saw {event.name} {event.id}")
                     stays -= 1
                 if view.end is not None and undisturbed(reply):
-                    self.shared.laws.check_prompt(self.name, task_id, asked_s)
+                    self.shared.laws.check_prompt(self.name, task_id, (answered_by(reply), asked_s))
                 if (leave and stays < 0) or view.end is not None:
                     return
 
@@ -207,7 +217,7 @@ class Caller:
             if row["status"] in {"completed", "error", "cancelled"}:
                 self.ended(task_id, row["status"])
                 if got.undisturbed:
-                    self.shared.laws.check_prompt(self.name, task_id, got.asked_s)
+                    self.shared.laws.check_prompt(self.name, task_id, (got.answered_by, got.asked_s))
                 return
             await self.pause(2.0)
 
@@ -236,3 +246,13 @@ class Caller:
 def undisturbed(reply: Reply) -> bool:
     """Whether nothing befell the connection that this answer comes by."""
     return isinstance(reply, Inbox) and reply.undisturbed
+
+
+def answered_by(reply: Reply) -> str:
+    """The process that this answer comes from."""
+    return reply.answered_by if isinstance(reply, Inbox) else ""
+
+
+def path_of(request: HttpRequest) -> str:
+    """What is asked for, after the address, with its query."""
+    return request.url.split("/", 3)[3]

@@ -4,6 +4,7 @@ from pathlib import Path
 from random import Random
 
 from inferpool.wire.sessions import Result
+from tests.simulation.balancer import BALANCER, Balancer
 from tests.simulation.callers import Callers
 from tests.simulation.clock import VirtualClock
 from tests.simulation.engine import ScriptedEngine
@@ -12,6 +13,7 @@ from tests.simulation.loop import Process, VirtualLoop
 from tests.simulation.network import Network
 from tests.simulation.nodes import ServerNode, World
 from tests.simulation.plan import WORKERS, Plan
+from tests.simulation.signals import Hub
 from tests.simulation.trace import Trace
 from tests.simulation.views import Memory
 from tests.simulation.workers import WorkerNode
@@ -20,7 +22,7 @@ STEPS = 3_000_000
 
 
 class Cast:
-    """One server, its workers with their engines, the callers, the world that they share."""
+    """The server or servers, the workers with their engines, the callers, the world that they share."""
 
     def __init__(self, plan: Plan, folder: Path, *, echo: bool) -> None:
         self.plan = plan
@@ -31,14 +33,19 @@ class Cast:
         self.laws.lost = self._lost
         self.world = World(
             loop=self.loop,
-            network=Network(self.loop, Random(f"{plan.seed} network"), self.trace),
+            network=Network(self.loop, Random(f"{plan.stream} network"), self.trace),
             trace=self.trace,
             clock=VirtualClock(self.loop),
             laws=self.laws,
-            seed=plan.seed,
+            hub=self._hub(),
+            seed=plan.stream,
             dispatch=plan.dispatch,
         )
-        self.server = ServerNode(self.world, self.path)
+        self.servers = [
+            ServerNode(self.world, self.path, name, f"127.0.0.1:{8010 + place}")
+            for place, name in enumerate(plan.servers)
+        ]
+        self.addresses = self._addresses()
         self.engines = [
             ScriptedEngine(f"e{place}", self.world.chance(f"engine {place}")) for place in range(len(WORKERS))
         ]
@@ -47,18 +54,35 @@ class Cast:
         self.callers = Process("callers")
         transport = self.world.network.transport(self.callers)
         memory = Memory(self.engines, self.laws, self.laws.broken.append)
-        self.shared = Callers(transport, self.laws, memory, self.trace, {}, {})
+        self.shared = Callers(self.addresses, transport, self.laws, memory, self.trace, {}, {})
 
     @property
     def nodes(self) -> list[WorkerNode]:
         """The workers with their copies."""
         return [node for worker in self.workers for node in (worker, *worker.clones)]
 
+    def _hub(self) -> Hub | None:
+        alone = len(self.plan.servers) == 1
+        return None if alone else Hub(self.loop, Random(f"{self.plan.stream} signals"), self.trace)
+
+    def _addresses(self) -> tuple[str, ...]:
+        """Of the servers; several have a load balancer before them too."""
+        addresses = tuple(server.address for server in self.servers)
+        if len(addresses) == 1:
+            return addresses
+        network = self.world.network
+        network.balancers[BALANCER] = Balancer(network, addresses, self.world.chance("balancer"))
+        return (*addresses, BALANCER)
+
+    def server(self, name: str) -> ServerNode | None:
+        """The server of that name, if it is one's."""
+        return next((server for server in self.servers if server.name == name), None)
+
     def _worker(self, place: int) -> WorkerNode:
         address, engine = f"127.0.0.1:{9001 + place}", self.engines[place]
         self.world.network.serve(address, engine.app, self.engine_processes[place])
         self.world.network.near.add(address)
-        return WorkerNode(self.world, WORKERS[place], f"http://{address}")
+        return WorkerNode(self.world, WORKERS[place], f"http://{address}", self.addresses)
 
     def _lost(self, row: Row, path: str) -> None:
         """A session lost a row for good: its worker must not sit there with the finished answer."""

@@ -66,7 +66,11 @@ async def ask_and_leave(caller: Caller) -> None:
         return
     await asyncio.sleep(PROMPT_S)
     laws = caller.shared.laws
-    if laws.disturbed_s < left_s and caller.tag != "bad" and laws.lives(caller.tag):
+    if (
+        laws.is_undisturbed(getattr(exchange, "answered_by", ""), left_s)
+        and caller.tag != "bad"
+        and laws.lives(caller.tag)
+    ):
         caller.shared.breach(f"{caller.name} left, its task lives on")
 
 

@@ -4,6 +4,7 @@ After each commit the rows that decide are read on a connection of the checker's
 of `core/lifecycle.py` makes of the row before; the columns that never change must not.
 """
 
+import math
 import sqlite3
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -101,8 +102,8 @@ class Laws:
         self.claimed_s: dict[tuple[str, int], float] = {}
         """When each attempt of each task was claimed first: nothing that was said before can be of it."""
         self.ended_s: dict[str, float] = {}
-        self.disturbed_s = 0.0
-        """When something was done to the server last: until then nothing need be prompt."""
+        self.disturbed_s: dict[str, float] = {}
+        """When something was done to each server last: until then nothing there need be prompt."""
         self.lost: Callable[[Row, str], None] | None = None
         """Told of each held row that its session lost for good, with the verbs that did it."""
         self.cues: dict[tuple[str, int], Callable[[], None]] = {}
@@ -172,10 +173,17 @@ class Laws:
         [(count,)] = self._connection.execute(_LIVING, (f'"tag": "{tag}",',))
         return bool(count)
 
-    def check_prompt(self, who: str, task_id: str, asked_s: float) -> None:
-        """Whoever waited with an undisturbed connection to an undisturbed server hears of an end at once."""
-        ended_s = self.ended_s.get(task_id)
-        if ended_s is None or self.disturbed_s >= min(ended_s, asked_s):
+    def is_undisturbed(self, process: str, since_s: float) -> bool:
+        """Whether nothing was done to the server, of which this is a process, since then."""
+        return self.disturbed_s.get(process.rpartition("-")[0], math.inf) < since_s
+
+    def check_prompt(self, who: str, task_id: str, asked: tuple[str, float]) -> None:
+        """Whoever waited with an undisturbed connection to an undisturbed server hears of an end at once.
+
+        `asked`: which process, since when. What befell the other servers is no excuse: a lost hint costs a poll.
+        """
+        ended_s, (process, asked_s) = self.ended_s.get(task_id), asked
+        if ended_s is None or not self.is_undisturbed(process, min(ended_s, asked_s)):
             return
         waited_s = self._trace.now - max(ended_s, asked_s)
         if waited_s > PROMPT_S:

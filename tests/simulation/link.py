@@ -29,6 +29,8 @@ class Inbox:
         self.headers: dict[str, str] = {}
         self.undisturbed = False
         """The network does nothing to this connection."""
+        self.answered_by = ""
+        """The process that the request was delivered to."""
         self.complete = False
         self.broken: str | None = None
         self.unread = 0

@@ -38,6 +38,8 @@ class Network:
         """Addresses on the sender's own machine: the weather seldom reaches them."""
         self.faults: list[str] = []
         """What an application raised."""
+        self.balancers: dict[str, Callable[[HttpRequest], str]] = {}
+        """Addresses behind which others answer: chosen anew for each request, at its arrival."""
         self._hosts: dict[str, tuple[App, Process]] = {}
         self._links: dict[Link, None] = {}
 
@@ -173,7 +175,8 @@ class _Delivery:
     def arrive(self) -> None:
         network, link = self._network, self._link
         target = urlsplit(self._request.url)
-        host = network.host(target.netloc)
+        choose = network.balancers.get(target.netloc)
+        host = network.host(target.netloc if choose is None else choose(self._request))
         if host is None or host[1].killed:
             network.later(network.latency(), _Failure(link, "connection refused").happen)
             network.forget(link)
@@ -181,6 +184,7 @@ class _Delivery:
         app, process = host
         outlet = Outlet(network.loop, self._request, link.inbox, network.latency)
         link.outlet, link.server = outlet, process
+        link.inbox.answered_by = process.name
         if self._deaf:
             outlet.deaf = True
             network.later(network.chance.uniform(0.0, 3.0), _Break(link).happen)
@@ -265,6 +269,11 @@ class _Exchange:
     def undisturbed(self) -> bool:
         """The network does nothing to this connection."""
         return self._link.inbox.undisturbed
+
+    @property
+    def answered_by(self) -> str:
+        """The process that the request was delivered to; empty before."""
+        return self._link.inbox.answered_by
 
     async def __aenter__(self) -> Reply:
         self._network.send(self._link, self._request)

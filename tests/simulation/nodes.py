@@ -1,4 +1,4 @@
-"""The server of a run, on its database file: it can be killed, stopped, told to leave, started again.
+"""A server of a run, on the database file: it can be killed, stopped, told to leave, started again.
 
 A crash drops the memory of a process: its coroutines never run again, its connections break, its store is shut first, so that
 nothing of it can write any more. What was committed stays.
@@ -20,17 +20,16 @@ from inferpool.server.app import build_app
 from inferpool.server.gate import ServerParts
 from inferpool.server.options import ServerOptions
 from inferpool.store.runners import Work, drive
-from inferpool.store.sqlite import SqlitePair, open_sqlite
+from inferpool.store.sqlite import SqliteOptions, SqlitePair, open_sqlite
 from tests.simulation.clock import SeededIds, SeededSecrets, VirtualClock
 from tests.simulation.laws import Laws
 from tests.simulation.log import TraceLog
 from tests.simulation.loop import Process, VirtualLoop
 from tests.simulation.network import Network
+from tests.simulation.signals import Hub, HubSignals
 from tests.simulation.trace import Trace
 
 T = TypeVar("T")
-
-SERVER = "127.0.0.1:8010"
 
 
 class World(msgspec.Struct, frozen=True, kw_only=True):
@@ -41,7 +40,9 @@ class World(msgspec.Struct, frozen=True, kw_only=True):
     trace: Trace
     clock: VirtualClock
     laws: Laws
-    seed: int
+    hub: Hub | None
+    """None: there is one server."""
+    seed: str
     dispatch: DispatchOptions
 
     def chance(self, name: str) -> Random:
@@ -85,15 +86,18 @@ class WritingRunner(DelayedRunner):
 
 
 class ServerNode:
-    """One server, started again and again on the same file."""
+    """One server, started again and again on the same file, at the same address."""
 
-    def __init__(self, world: World, path: Path) -> None:
+    def __init__(self, world: World, path: Path, name: str, address: str) -> None:
         self._world = world
         self._path = path
+        self.name = name
+        self.address = address
+        self._signals: HubSignals | None = None
         self._starts = 0
         self._pair: SqlitePair | None = None
         self._full = self._leaves = False
-        self.process = Process("server-0")
+        self.process = Process(f"{name}-0")
         self.process.killed = True
         self.dispatch: Dispatch | None = None
         self.logs: list[TraceLog] = []
@@ -107,7 +111,7 @@ class ServerNode:
         if self.up:
             return
         self._starts += 1
-        self.process = Process(f"server-{self._starts}")
+        self.process = Process(f"{self.name}-{self._starts}")
         self._world.trace.note(self.process.name, "starts")
         self.process.spawn(self._world.loop, self._boot(self.process), "boot")
 
@@ -117,18 +121,20 @@ class ServerNode:
         self.logs.append(log)
         new_id = SeededIds(world.clock, world.chance(process.name))
         pair = await self._open(process)
+        self._signals = None if world.hub is None else HubSignals(world.hub, process)
         parts = Parts(
             clock=world.clock,
             new_id=new_id,
             new_secret=SeededSecrets(world.chance(f"{process.name} secrets")),
             jitter=world.chance(f"{process.name} jitter"),
             log=log,
+            signals=self._signals,
         )
         self._pair = pair
         self.dispatch = Dispatch(pair.store, pair.reader, world.dispatch, parts, ServerId(new_id()))
         app = build_app(self.dispatch, ServerOptions(headers_wait_s=3.0, comment_s=4.0), ServerParts(new_id, log))
         await self.dispatch.open()
-        world.network.serve(SERVER, app, process)
+        world.network.serve(self.address, app, process)
         world.trace.note(process.name, "is ready")
         self._full = self._leaves = False
         self._disturb()
@@ -137,7 +143,8 @@ class ServerNode:
         world = self._world
         writing = WritingRunner(world, world.chance(f"{process.name} writer"), 0.004)
         reading = DelayedRunner(world, world.chance(f"{process.name} reader"), 0.001)
-        pair = await open_sqlite(self._path, clock=world.clock, runner=writing, readers=[reading])
+        options = SqliteOptions(alone=world.hub is None)
+        pair = await open_sqlite(self._path, clock=world.clock, runner=writing, readers=[reading], options=options)
         writing.prompt = reading.prompt = False
         world.laws.look()
         return pair
@@ -150,20 +157,22 @@ class ServerNode:
         world.trace.note(self.process.name, "is killed")
         world.loop.kill_process(self.process)
         self._disturb()
-        world.network.refuse(SERVER)
+        world.network.refuse(self.address)
         world.network.vanish(self.process)
         self._let_go()
         world.laws.look()
 
     def _let_go(self) -> None:
         pair, self._pair, self.dispatch = self._pair, None, None
+        if self._signals is not None:
+            self._signals.drop()
         if pair is not None:
             pair.abandon()
 
     def _disturb(self) -> None:
         """Nothing need be prompt while the server is not itself; from now on again when it is."""
         lasts = self._leaves or self._full or self.process.halted or not self.up
-        self._world.laws.disturbed_s = math.inf if lasts else self._world.loop.time()
+        self._world.laws.disturbed_s[self.name] = math.inf if lasts else self._world.loop.time()
 
     def stop(self) -> None:
         """As SIGSTOP."""
@@ -204,7 +213,7 @@ class ServerNode:
             await dispatch.drain(drain_s)
             await dispatch.close()
             await asyncio.sleep(0.5)  # the last bytes leave
-            world.network.refuse(SERVER)
+            world.network.refuse(self.address)
             await pair.close()
             self._pair = self.dispatch = None
         world.trace.note(process.name, "ends")

@@ -8,10 +8,13 @@ import msgspec
 from inferpool.core.clock import DAY, HOUR, SECOND
 from inferpool.dispatch.options import DispatchOptions
 from tests.simulation.engine import Moods
+from tests.simulation.signals import QUIET, SignalWeather, gusts
 from tests.simulation.weather import Weather, storm
 
 TASKS = 40
 WORKERS = ("w1", "w2")
+SERVERS = {1: ("server",), 2: ("s1", "s2"), 3: ("s1", "s2", "s3")}
+"""The names of so many servers."""
 
 
 class What(Enum):
@@ -24,6 +27,8 @@ class What(Enum):
     LEAVE = "leave"
     AWAY = "engine away"
     CLONE = "copied"
+    DEAF = "no hint comes in"
+    MUTE = "no hint goes out"
 
 
 class Trouble(msgspec.Struct, frozen=True, order=True):
@@ -47,6 +52,13 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     moods: Moods
     troubles: list[Trouble]
     dispatch: DispatchOptions
+    servers: tuple[str, ...]
+    signals: SignalWeather = QUIET
+
+    @property
+    def stream(self) -> str:
+        """What every source of randomness of the run is named after."""
+        return stream_of(self.seed, len(self.servers))
 
     @property
     def forgets_soon(self) -> bool:
@@ -59,20 +71,36 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
             + (f", or after {one.cue[0]} {one.cue[1]}" if one.cue else "")
             for one in self.troubles
         )
-        return f"seed {self.seed}, healed at {self.ends_s:.1f} s\n  {self.weather}\n  {self.moods}{troubles}"
+        hints = f"\n  {self.signals}" if len(self.servers) > 1 else ""
+        servers = ", ".join(self.servers)
+        told = f"seed {self.seed}, {servers}, healed at {self.ends_s:.1f} s"
+        return f"{told}\n  {self.weather}\n  {self.moods}{hints}{troubles}"
 
 
-def draw(seed: int) -> Plan:
-    """The plan of a seed."""
-    chance = Random(f"{seed} plan")
+def servers_of(seed: int) -> int:
+    """How many servers a seed has in the mixture: two thirds have one, a twelfth has three."""
+    return 1 if seed % 3 != 2 else 3 if seed % 12 == 11 else 2
+
+
+def stream_of(seed: int, servers: int) -> str:
+    """A seed's randomness depends on how many servers it is played with."""
+    return f"{seed}" if servers == 1 else f"{seed} with {servers} servers"
+
+
+def draw(seed: int, servers: int | None = None) -> Plan:
+    """The plan of a seed; with as many servers as the mixture gives it, unless told."""
+    names = SERVERS[servers or servers_of(seed)]
+    chance = Random(f"{stream_of(seed, len(names))} plan")
     ends_s = chance.uniform(10.0, 30.0)
     return Plan(
         seed=seed,
         ends_s=ends_s,
         weather=storm(chance),
         moods=_moods(chance),
-        troubles=sorted(_troubles(chance, ends_s), key=lambda trouble: trouble.at_s),
+        troubles=sorted(_troubles(chance, ends_s, names), key=lambda trouble: trouble.at_s),
         dispatch=_options(chance),
+        servers=names,
+        signals=gusts(chance) if len(names) > 1 else QUIET,
     )
 
 
@@ -107,6 +135,14 @@ def _options(chance: Random) -> DispatchOptions:
 
 
 _OF_SERVER = ((What.KILL, 3, 1.0), (What.STOP, 1, 1.0), (What.FULL, 1, 1.0), (What.LEAVE, 1, 0.3))
+_OF_SERVERS = (
+    (What.KILL, 4, 1.0),
+    (What.STOP, 2, 1.0),
+    (What.FULL, 1, 0.5),
+    (What.LEAVE, 2, 0.4),
+    (What.DEAF, 3, 1.0),
+    (What.MUTE, 2, 0.5),
+)
 _OF_WORKERS = (
     (What.KILL, 3, 1.0),
     (What.STOP, 2, 1.0),
@@ -119,10 +155,11 @@ _OF_WORKERS = (
 """What may happen, how often at most, how likely each time."""
 
 
-def _troubles(chance: Random, ends_s: float) -> list[Trouble]:
+def _troubles(chance: Random, ends_s: float, servers: tuple[str, ...]) -> list[Trouble]:
+    of_servers = _OF_SERVER if len(servers) == 1 else _OF_SERVERS
     return [
-        _trouble(chance, ends_s, chance.choice(whom), what)
-        for whom, table in ((("server",), _OF_SERVER), (WORKERS, _OF_WORKERS))
+        _trouble(chance, ends_s, chance.choice(whom), what, _LONGEST_S if len(servers) == 1 else _LONGER_S)
+        for whom, table in ((servers, of_servers), (WORKERS, _OF_WORKERS))
         for what, most, likely in table
         for _ in range(chance.randint(0, most))
         if chance.random() < likely
@@ -133,8 +170,13 @@ _CUES = (("claim", 30), ("start", 15), ("complete", 30), ("cancel", 4), ("retry"
 """Commits that a kill likes to fall beside, with how many of them a run has."""
 
 
-def _trouble(chance: Random, ends_s: float, who: str, what: What) -> Trouble:
-    longest_s = chance.choice((0.5, 3.0, 12.0))
+_LONGEST_S = (0.5, 3.0, 12.0)
+_LONGER_S = (*_LONGEST_S, 25.0)
+"""A server is dead after six seconds, its sessions are lost four seconds later."""
+
+
+def _trouble(chance: Random, ends_s: float, who: str, what: What, longest: tuple[float, ...]) -> Trouble:
+    longest_s = chance.choice(longest)
     verb, most = chance.choice(_CUES)
     cue = (verb, chance.randint(1, most)) if what in {What.KILL, What.STOP} and chance.random() < 0.5 else None
     return Trouble(chance.uniform(0.5, ends_s), chance.uniform(0.05, longest_s), who, what, cue)

@@ -1,9 +1,11 @@
 """What must be left of a run once everything is healed: nothing."""
 
 import asyncio
+from collections import Counter
 
 from inferpool.core.lifecycle import TERMINAL, Status
 from inferpool.dispatch.live import LiveSession
+from inferpool.dispatch.net import GUEST_S
 from inferpool.dispatch.service import Dispatch
 from inferpool.worker.run import Worker
 from tests.simulation.cast import Cast
@@ -11,13 +13,15 @@ from tests.simulation.cast import Cast
 
 def unrest(cast: Cast) -> list[str]:
     """Everything that still waits, runs, or is remembered for no reason."""
-    laws, server = cast.laws, cast.server
+    laws = cast.laws
     found = [f"{laws.name(row.id)} is {row}" for row in laws.rows if Status(row.status) not in TERMINAL]
     found += [f"{engine.name} runs {engine.running}" for engine in cast.engines if engine.running]
-    if server.dispatch is None:
-        found.append("the server is down")
-    else:
-        found += _of_dispatch(server.dispatch)
+    for server in cast.servers:
+        if server.dispatch is None:
+            found.append(f"{server.name} is down")
+        else:
+            found += _of_dispatch(server.dispatch)
+    found += _of_all([server.dispatch for server in cast.servers if server.dispatch is not None])
     for node in cast.workers:
         acting = [one.worker for one in node.acting]
         if len(acting) != 1 or acting[0] is None:
@@ -82,20 +86,42 @@ class Idleness:
 def _of_dispatch(dispatch: Dispatch) -> list[str]:
     found: list[str] = []
     backlog, feed = dispatch.backlog, dispatch.feed
-    if backlog.count or backlog.size:
-        found.append(f"the backlog counts {backlog.count} tasks of {backlog.size} bytes")
+    if backlog.counts.tasks or backlog.counts.size:
+        found.append(f"the backlog counts {backlog.counts.tasks} tasks of {backlog.counts.size} bytes")
     if feed.size:
         found.append(f"the feed counts {feed.size} bytes")
     found += [
         f"the feed remembers {task_id}: attempt {strand.attempt}, {strand.watchers} watchers, {strand.outcome}"
         for task_id, strand in feed._strands.items()
     ]
-    if not dispatch.catalog.sessions:
-        found.append("no session is there")
     if dispatch.losses.orphans:
         found.append(f"{len(dispatch.losses.orphans)} orphans")
     for session in dispatch.catalog.sessions.values():
         found += _of_session(session)
+    return found
+
+
+def _of_all(servers: list[Dispatch]) -> list[str]:
+    """What one server must know of another, or must not."""
+    serving = Counter(session_id for dispatch in servers for session_id in dispatch.catalog.sessions)
+    found = [] if serving else ["no session is there"]
+    found += [f"{count} servers serve session {session_id}" for session_id, count in serving.items() if count > 1]
+    alive = {dispatch._server_id for dispatch in servers}
+    for dispatch in servers:
+        if dispatch.peers._alive | {dispatch._server_id} != alive:
+            found.append(f"{dispatch._server_id} knows {dispatch.peers._alive} of {alive}")
+        found += [f"others follow {task_id}" for task_id in dispatch.net._announcer.interest._tasks]
+        found += _of_guests(dispatch)
+    return found
+
+
+def _of_guests(dispatch: Dispatch) -> list[str]:
+    found = []
+    for guest in dispatch.catalog.guests.values():
+        found += [f"guest {guest.id}: {held.task_id}/{held.attempt} is {held.state}" for held in guest.held.values()]
+        silent_s = dispatch.feed.loop.time() - guest.heard_at
+        if silent_s > GUEST_S + 2:
+            found.append(f"guest {guest.id} is remembered after {silent_s:.0f} s")
     return found
 
 

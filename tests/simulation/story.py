@@ -1,4 +1,4 @@
-"""One seed, one run: two workers, forty callers, their troubles, then peace."""
+"""One seed, one run: a server or several, two workers, forty callers, their troubles, then peace."""
 
 import asyncio
 import gc
@@ -26,6 +26,7 @@ class Result(msgspec.Struct, frozen=True):
     """How a run went."""
 
     seed: int
+    servers: int
     breaches: list[str]
     hash: str
     trace: str
@@ -38,11 +39,14 @@ class Result(msgspec.Struct, frozen=True):
 async def play(cast: Cast) -> None:
     """Begin, suffer, heal, rest, end."""
     plan = cast.plan
-    cast.server.start()
+    for server in cast.servers:
+        server.start()
     for worker in cast.workers:
         worker.start()
     await _published(cast)
     cast.world.network.weather = plan.weather
+    if cast.world.hub is not None:
+        cast.world.hub.weather = plan.signals
     for engine in cast.engines:
         engine.moods = plan.moods
     began = cast.loop.time()
@@ -66,13 +70,12 @@ def _spawn(cast: Cast, work: Coroutine[object, object, None]) -> asyncio.Task[No
 
 
 async def _published(cast: Cast) -> None:
-    """Until the pool is known: before, there is nothing to call."""
-    caller = Caller(cast.shared, -1, cast.world.chance("first"))
-    while True:
-        got = await caller.insist(caller.request("GET", "/v1/models"))
-        if got.body.count(b"tiny@") == len(WORKERS):
-            return
-        await asyncio.sleep(0.5)
+    """Until every server knows the pool: before, there is nothing to call."""
+    chance = cast.world.chance("first")
+    for server in cast.servers:
+        caller = Caller(msgspec.structs.replace(cast.shared, addresses=(server.address,)), -1, chance)
+        while (await caller.insist(caller.request("GET", "/v1/models"))).body.count(b"tiny@") != len(WORKERS):
+            await asyncio.sleep(0.5)
 
 
 async def _call(cast: Cast, number: int) -> None:
@@ -112,7 +115,8 @@ async def _ended(cast: Cast) -> None:
     for worker in acting:
         if [name for name in worker.folder.files if name != "state.json"]:
             cast.shared.breach(f"the folder of a worker holds {sorted(worker.folder.files)}")
-    await cast.server.leave(drain_s=10.0)
+    for server in cast.servers:
+        await server.leave(drain_s=10.0)
     await asyncio.sleep(60.0)
     if cast.world.network.open_links:
         cast.shared.breach(f"{cast.world.network.open_links} connections are open")
@@ -120,12 +124,12 @@ async def _ended(cast: Cast) -> None:
         cast.shared.breach(f"callers left {[task.get_name() for task in cast.callers.tasks]}")
 
 
-def run(seed: int, *, echo: bool = False) -> Result:
-    """Play one seed's story to its end."""
+def run(seed: int, servers: int | None = None, *, echo: bool = False) -> Result:
+    """Play one seed's story to its end; with as many servers as the mixture gives it, unless told."""
     gc.disable()  # when the collector runs must not depend on what ran before
     try:
         with TemporaryDirectory(dir=SHM if SHM.is_dir() else None) as folder:
-            return _run(draw(seed), Path(folder), echo=echo)
+            return _run(draw(seed, servers), Path(folder), echo=echo)
     finally:
         gc.enable()
 
@@ -138,7 +142,8 @@ def _run(plan: Plan, folder: Path, *, echo: bool) -> Result:
     except (Stalled, Endless) as fault:
         cast.shared.breach(str(fault))
     time_s, trace, steps = loop.time(), str(cast.trace), STEPS - loop.steps_left
-    cast.server.kill()
+    for server in cast.servers:
+        server.kill()
     for worker in cast.nodes:
         worker.kill()
     overhear(cast)
@@ -147,6 +152,7 @@ def _run(plan: Plan, folder: Path, *, echo: bool) -> Result:
     laws.close()
     return Result(
         seed=plan.seed,
+        servers=len(plan.servers),
         breaches=laws.broken,
         hash=cast.trace.hash,
         trace=trace,

@@ -5,9 +5,12 @@ import contextlib
 
 from tests.simulation.cast import Cast
 from tests.simulation.engine import Moods
+from tests.simulation.nodes import ServerNode
 from tests.simulation.plan import WORKERS, Trouble, What
 from tests.simulation.weather import CALM
 from tests.simulation.workers import WorkerNode
+
+_OF_HINTS = frozenset({What.DEAF, What.MUTE})
 
 
 async def befall(cast: Cast, trouble: Trouble) -> None:
@@ -18,8 +21,8 @@ async def befall(cast: Cast, trouble: Trouble) -> None:
         engine.away = True
         await asyncio.sleep(trouble.lasts_s)
         engine.away = False
-    elif trouble.who == "server":
-        await _befall_server(cast, trouble)
+    elif (server := cast.server(trouble.who)) is not None:
+        await (_lose_hints if trouble.what in _OF_HINTS else _befall_server)(cast, server, trouble)
     else:
         await _befall_worker(cast, cast.workers[WORKERS.index(trouble.who)], trouble)
 
@@ -37,8 +40,22 @@ async def _moment(cast: Cast, trouble: Trouble) -> None:
             await asyncio.sleep(cast.world.chance(f"{trouble}").uniform(0.0, 0.01))
 
 
-async def _befall_server(cast: Cast, trouble: Trouble) -> None:
-    server = cast.server
+async def _lose_hints(cast: Cast, server: ServerNode, trouble: Trouble) -> None:
+    """Between this process of the server and the others, in one direction."""
+    hub, process = cast.world.hub, server.process
+    if hub is None:
+        return
+    cast.trace.note(process.name, trouble.what.value)
+    if trouble.what is What.DEAF:
+        hub.cut(process)
+    else:
+        hub.mute[process] = None
+    await asyncio.sleep(trouble.lasts_s)
+    hub.notice(process)
+    hub.mute.pop(process, None)
+
+
+async def _befall_server(cast: Cast, server: ServerNode, trouble: Trouble) -> None:
     match trouble.what:
         case What.STOP:
             server.stop()
@@ -85,9 +102,12 @@ async def _befall_worker(cast: Cast, worker: WorkerNode, trouble: Trouble) -> No
 def heal(cast: Cast) -> None:
     """Good weather, everybody up, room on every disk."""
     cast.world.network.weather = CALM
-    cast.server.resume()
-    cast.server.start()
-    cast.server.fill_disk(full=False)
+    for server in cast.servers:
+        server.resume()
+        server.start()
+        server.fill_disk(full=False)
+    if cast.world.hub is not None:
+        cast.world.hub.heal()
     for worker in cast.workers:
         worker.folder.full = False
         worker.resume()

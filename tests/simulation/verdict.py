@@ -21,7 +21,7 @@ def overhear(cast: Cast) -> None:
     """What was logged as an error, or caught by nobody, before the dead are buried."""
     cast.laws.broken.extend(cast.world.network.faults)
     cast.laws.broken.extend(cast.loop.faults)
-    for log in [*cast.server.logs, *(log for node in cast.nodes for log in node.logs)]:
+    for log in [*(log for one in cast.servers for log in one.logs), *(log for one in cast.nodes for log in one.logs)]:
         cast.laws.broken.extend(error for error in log.errors if _FULL not in error)
 
 

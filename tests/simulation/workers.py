@@ -13,17 +13,21 @@ from tests.simulation.disk import MemoryDisk, MemoryFolder
 from tests.simulation.log import WorkerLog
 from tests.simulation.loop import Process
 from tests.simulation.network import MemoryTransport
-from tests.simulation.nodes import SERVER, World
+from tests.simulation.nodes import World
 
 
 class WorkerNode:
     """One worker beside its engine, started again and again on the same folder."""
 
-    def __init__(self, world: World, name: str, engine_url: str, *, copy: bool = False) -> None:
+    def __init__(
+        self, world: World, name: str, engine_url: str, addresses: tuple[str, ...], *, copy: bool = False
+    ) -> None:
+        """`addresses`: of the servers, the load balancer's last if there is one."""
         self._world = world
         self.name = name
         self._label = f"{name}copy" if copy else name
         self._engine_url = engine_url
+        self._addresses = addresses
         self._starts = 0
         self._disk: MemoryDisk | None = None
         self._transport: MemoryTransport | None = None
@@ -77,7 +81,7 @@ class WorkerNode:
         )
         return WorkerOptions(
             name=self.name,
-            server_urls=[f"http://{SERVER}"],
+            server_urls=[f"http://{address}" for address in self._servers()],
             engine_urls=[self._engine_url],
             slots=chance.choice((1, 2, 4)),
             probe_s=5.0,
@@ -88,6 +92,14 @@ class WorkerNode:
             outbox=outbox,
             patience=Patience(answer_s=5.0, channel_s=3 * self._world.dispatch.ping_s),
         )
+
+    def _servers(self) -> list[str]:
+        """What the worker is told: every server, in some order, or the load balancer alone."""
+        *servers, last = self._addresses
+        chance = self._world.chance(f"{self.process.name} servers")
+        if not servers or chance.random() < 0.5:
+            return [last]
+        return chance.sample(servers, len(servers))
 
     async def _run(self, process: Process, parts: WorkerParts) -> None:
         worker = Worker(self._options(), parts)
@@ -134,7 +146,7 @@ class WorkerNode:
 
     def clone(self) -> None:
         """A second process on a copy of the folder, as of a machine restored from a snapshot."""
-        clone = WorkerNode(self._world, self.name, self._engine_url, copy=True)
+        clone = WorkerNode(self._world, self.name, self._engine_url, self._addresses, copy=True)
         clone.folder.files.update(self.folder.files)
         clone.start()
         self.clones.append(clone)
