@@ -30,6 +30,8 @@ class FrontedSite(GatedSite):
         super().__init__(folder, http)
         self.addresses: list[str] = []
         """Where the servers themselves listen, as proxies name them."""
+        self.servers: list[Program] = []
+        """Their processes, in the same order."""
         self.proxies: dict[tuple[str, int], Proxy] = {}
         """By their kind with the number of servers that they know."""
         self._database_url = database_url
@@ -48,6 +50,7 @@ class FrontedSite(GatedSite):
         flags = ("serve", "--port", "0", "--database-url", self._database_url)
         server = await self._start("server", "-m", "inferpool", *flags, settings={**QUICK, "comment_s": str(COMMENT_S)})
         self.addresses.append((await server.says("server ready at ")).rpartition("://")[2])
+        self.servers.append(server)
 
     async def _start_two_models(self) -> None:
         arguments = ("-m", "tests.engines.scripted", "--port", "0", "--model", POOL, "--model", SLASHED)
