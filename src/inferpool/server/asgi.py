@@ -21,3 +21,4 @@ class HttpScope(TypedDict, total=False):
     headers: Headers
     client: tuple[str, int] | None
     path_params: dict[str, str]
+    state: dict[str, object]

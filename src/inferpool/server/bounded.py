@@ -5,8 +5,9 @@ from collections.abc import Callable
 from typing import Final, cast
 
 from inferpool.core.errors import InferpoolError, InvalidRequest, RequestTimeout, TooLarge
-from inferpool.server.corked import CorkedProtocol
+from inferpool.server.corked import CorkedProtocol, CorkedTransport
 from inferpool.server.request import endpoint_of
+from inferpool.server.whole import WHOLE, Whole
 from inferpool.wire.dialects import Dialect, dialect_of
 from inferpool.wire.problems import problem_of
 
@@ -78,6 +79,7 @@ class BoundedProtocol(CorkedProtocol):
             self._too_large = True
             raise _HeadTooLarge
         super().on_headers_complete()
+        self.scope["state"][WHOLE] = Whole(self.cycle, cast("CorkedTransport", self.transport))
         self._served = True
 
     def on_body(self, body: bytes) -> None:

@@ -31,6 +31,11 @@ class CorkedTransport(asyncio.Transport):
         else:
             self._inner.write(data)
 
+    def write_whole(self, data: bytes) -> None:
+        """Send what was held back, then this: nothing of it need wait."""
+        self._flush()
+        self._inner.write(data)
+
     def close(self) -> None:
         """Send what was held back, then close."""
         self._flush()

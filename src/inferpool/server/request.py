@@ -9,6 +9,7 @@ from inferpool.core.errors import InvalidRequest, TooLarge
 from inferpool.core.ids import TaskId
 from inferpool.server.asgi import Headers, HttpScope, Receive, Scope, Send
 from inferpool.server.media import JSON, Media, check_media
+from inferpool.server.whole import WHOLE, Whole
 from inferpool.wire.dialects import Dialect, dialect_of
 
 EVENT_STREAM: Final[Headers] = [
@@ -17,6 +18,7 @@ EVENT_STREAM: Final[Headers] = [
     (b"x-accel-buffering", b"no"),
 ]
 """Headers of every event stream: no cache keeps it, no proxy collects it."""
+_STATELESS: Final[dict[str, object]] = {}
 _BODILESS: Final = frozenset({204, 304})
 _PREFIX: Final = "/v1/"
 
@@ -44,6 +46,7 @@ class Request:
         "_client",
         "_receive",
         "_send",
+        "_whole",
         "caller",
         "endpoint",
         "extra",
@@ -64,6 +67,7 @@ class Request:
         http = cast("HttpScope", scope)
         self._receive = receive
         self._send = send
+        self._whole = cast("Whole | None", http.get("state", _STATELESS).get(WHOLE))
         self.id = request_id
         self.method = http["method"]
         self.path = http["path"]
@@ -112,6 +116,9 @@ class Request:
         told = self.headers.get(b"content-length")
         if told is not None and _length(told) > limit:
             raise TooLarge(f"the body has {told.decode()} bytes; this server takes {limit}")
+        whole = None if self._whole is None else self._whole.take_body()
+        if whole is not None:
+            return whole
         part, more = await self._part()
         if not more:
             return part
@@ -137,13 +144,17 @@ class Request:
 
     async def start(self, status: int, headers: Headers) -> None:
         """Send the head of an answer."""
+        await self._send({"type": "http.response.start", "status": status, "headers": self._begun(headers)})
+
+    def _begun(self, headers: Headers) -> Headers:
+        """The headers of an answer that is about to be sent, those of every answer among them."""
         self.started = True
         headers = [*headers, *self.extra, (b"x-request-id", self.id.encode())]
         if self.endpoint.startswith(Dialect.MESSAGES):
             headers.append((b"request-id", self.id.encode()))  # where Anthropic's clients look for it
         if self.task_id is not None:
             headers.append((b"inferpool-task-id", self.task_id.encode()))
-        await self._send({"type": "http.response.start", "status": status, "headers": headers})
+        return headers
 
     async def write(self, part: bytes, *, more: bool = True) -> None:
         """Send a part of the answer's body; waits while the client reads slowly."""
@@ -156,8 +167,10 @@ class Request:
         if reply.status not in _BODILESS:
             headers = [(b"content-type", reply.content_type), (b"content-length", b"%d" % len(body))]
         headers += [(name.lower().encode(), header_value(value)) for name, value in reply.headers]
-        await self.start(reply.status, headers)
-        await self.write(body, more=False)
+        headers = self._begun(headers)
+        if self._whole is None or not self._whole.answer(reply.status, headers, body):
+            await self._send({"type": "http.response.start", "status": reply.status, "headers": headers})
+            await self.write(body, more=False)
 
 
 def endpoint_of(path: str) -> str:
