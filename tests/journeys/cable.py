@@ -9,12 +9,12 @@ _PIECE: Final = 64 * 1024
 
 
 class Cable:
-    """Carries TCP connections to the server. While it is cut, none stands and none can be made."""
+    """Carries TCP connections to the server, or to a socket's path. While it is cut, none stands and none can be made."""
 
     def __init__(self, target_url: str) -> None:
-        host, _, port = target_url.removeprefix("http://").rpartition(":")
-        self._target = (host, int(port))
+        self._target = target_url.removeprefix("http://")
         self._whole = True
+        self._answers = True
         self._loud = asyncio.Event()
         self._loud.set()
         self._ends: set[asyncio.StreamWriter] = set()
@@ -36,9 +36,13 @@ class Cable:
         """Carry nothing any more, tell nobody: what is under way stays under way."""
         self._loud.clear()
 
+    def lose_answers(self) -> None:
+        """From now on nothing comes back of what goes there, until it is mended."""
+        self._answers = False
+
     def mend(self) -> None:
         """Carry new connections again, go on with those that stand."""
-        self._whole = True
+        self._whole = self._answers = True
         self._loud.set()
 
     async def unplug(self) -> None:
@@ -59,13 +63,13 @@ class Cable:
             writer.transport.abort()
             return
         try:
-            far_reader, far_writer = await asyncio.open_connection(*self._target)
+            far_reader, far_writer = await self._reach()
         except OSError:  # the server is away
             writer.transport.abort()
             return
         ends = {writer, far_writer}
         self._ends |= ends
-        pumps = (self._pump(reader, far_writer), self._pump(far_reader, writer))
+        pumps = (self._pump(reader, far_writer), self._pump(far_reader, writer, back=True))
         ways = [asyncio.ensure_future(pump) for pump in pumps]
         try:
             await asyncio.wait(ways, return_when=asyncio.FIRST_COMPLETED)
@@ -75,11 +79,18 @@ class Cable:
                 end.close()
             await asyncio.gather(*ways, return_exceptions=True)
 
-    async def _pump(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def _reach(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        if self._target.startswith("/"):
+            return await asyncio.open_unix_connection(self._target)
+        host, _, port = self._target.rpartition(":")
+        return await asyncio.open_connection(host, int(port))
+
+    async def _pump(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, *, back: bool = False) -> None:
         while piece := await reader.read(_PIECE):
             await self._loud.wait()
-            writer.write(piece)
-            await writer.drain()
+            if self._answers or not back:
+                writer.write(piece)
+                await writer.drain()
 
 
 @asynccontextmanager

@@ -38,7 +38,7 @@ class Member(Site):
     @property
     def database_url(self) -> str:
         """See `Fleet`."""
-        return self._cluster.url
+        return self._cluster.told_url
 
     def rows(self, sql: str, *parameters: str | int) -> list[tuple[object, ...]]:
         """See `Site`."""
@@ -63,7 +63,8 @@ class Cluster:
     """The servers, the engine, the ledger of one journey."""
 
     def __init__(self, folder: Path, http: aiohttp.ClientSession, url: str) -> None:
-        self.url = url
+        self.url = self.told_url = url
+        """Where the database is; what servers are told is that, unless something stands in between."""
         self.folder = folder
         self.http = http
         self.members: list[Member] = []
