@@ -7,8 +7,11 @@ from pathlib import Path
 
 import pytest
 
+from inferpool.core.ids import TaskId
 from inferpool.core.stream import Verdict
+from inferpool.dispatch.feed import Feed
 from inferpool.dispatch.live import LiveSession
+from inferpool.dispatch.net import Net
 from inferpool.dispatch.scheduler import Scheduler
 from inferpool.dispatch.slots import Held
 from inferpool.dispatch.strand import Restarted, Seen, Strand
@@ -19,7 +22,7 @@ from tests.simulation.story import run
 
 ROOT = Path(__file__).parents[1]
 SEEDS = 300
-LIMIT_S = 280
+LIMIT_S = 420
 
 
 def test_hundreds_of_seeds_run_clean() -> None:
@@ -77,6 +80,17 @@ def wakes_nobody(strand: Strand) -> None:
     """The end of a task is news to nobody."""
 
 
+async def looks_at_nothing(net: Net) -> None:
+    """What a hint failed to tell is never found."""
+
+
+def ignores_gaps(feed: Feed, task_id: TaskId, attempt: int, first_seq: int, payloads: list[str]) -> bool:
+    strand = feed.find(task_id)
+    have = 0 if strand is None or strand.attempt != attempt else len(strand.chunks)
+    return RELAYED(feed, task_id, attempt, min(first_seq, have + 1), payloads)
+
+
+RELAYED = Feed.relayed
 HOLDING, TAKE = Outbox.holding, Watcher.take
 
 
@@ -92,4 +106,18 @@ HOLDING, TAKE = Outbox.holding, Watcher.take
 )
 def test_a_safeguard_that_is_gone_is_seen(place: str, sabotage: object, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(place, sabotage)
-    assert any(run(seed).breaches for seed in range(60))
+    assert any(run(seed, 1).breaches for seed in range(60))
+
+
+@pytest.mark.parametrize(
+    ("place", "sabotage"),
+    [
+        ("inferpool.dispatch.net.Net.tasks", looks_at_nothing),
+        ("inferpool.dispatch.feed.Feed.relayed", ignores_gaps),
+    ],
+)
+def test_a_safeguard_between_servers_that_is_gone_is_seen(
+    place: str, sabotage: object, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(place, sabotage)
+    assert any(run(seed, 2).breaches for seed in range(40))
