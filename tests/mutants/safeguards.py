@@ -12,6 +12,7 @@ _SWEEPS: Final = "store/sql/sqlite/sweeps.sql"
 _POSTGRES: Final = "store/sql/postgres"
 _SERVERS: Final = "tests/store/test_postgres_servers.py"
 _RACES: Final = "tests/store/test_postgres_races.py"
+_MANY: Final = "tests/dispatch/test_servers"
 _FAULTS: Final = "tests/store/test_postgres_faults.py"
 
 _NO_BEAT: Final = (
@@ -222,5 +223,36 @@ SAFEGUARDS: Final = (
         (Edit("store/postgres_signals.py", "                await self._echoed.wait()\n", ""),),
         "tests/store/test_postgres_signals.py"
         "::test_a_notification_that_does_not_come_back_is_noticed_though_the_connection_answers",
+    ),
+    Safeguard(
+        "the mark on a call whose row is not written yet",
+        (Edit("dispatch/feed.py", "        strand.stored = False\n", ""),),
+        f"{_MANY}.py::test_a_call_whose_row_is_still_being_written_is_not_taken_for_a_deleted_one",
+    ),
+    Safeguard(
+        "the look at the rows of what is followed at another server",
+        (
+            Edit(
+                "dispatch/net.py",
+                "            await self._look(strand, found.get(strand.task_id))\n",
+                "            pass\n",
+            ),
+        ),
+        f"{_MANY}.py::test_without_any_hint_a_caller_at_another_server_is_answered_by_the_polls",
+    ),
+    Safeguard(
+        "the look at the rows of what is held here",
+        (Edit("dispatch/net.py", "        if lost:\n", "        if lost and not held:\n"),),
+        f"{_MANY}.py::test_a_cancel_of_which_nobody_told_is_found_by_the_poll",
+    ),
+    Safeguard(
+        "the question which server serves a session",
+        (Edit("dispatch/roaming.py", "standing.server_id != self._server_id:", "standing.server_id == '':"),),
+        f"{_MANY}_sessions.py::test_a_worker_that_registers_elsewhere_keeps_its_session_with_what_it_runs",
+    ),
+    Safeguard(
+        "the look for sessions of dead servers",
+        (Edit("dispatch/poll.py", "        await self._losses.lose_orphans(options.grace_s)\n", ""),),
+        f"{_MANY}_sessions.py::test_what_a_dead_server_held_is_rescued_by_another",
     ),
 )
