@@ -22,6 +22,9 @@ COUNTS: Final = (1, 2)
 COMMENT_S: Final = 0.2
 """How often a quiet stream carries a comment here."""
 
+_NUMBERS: Final = count()
+"""Names the databases."""
+
 
 class FrontedSite(GatedSite):
     """`server_url` is a proxy's: whoever calls, whoever works comes through it."""
@@ -75,7 +78,7 @@ async def opened_fronted_site(folder: Path) -> AsyncIterator[FrontedSite]:
     """Two servers on one database; before the first, before both, a proxy of each kind; a worker through each of the latter."""
     async with AsyncExitStack() as opened:
         http = await opened.enter_async_context(aiohttp.ClientSession())
-        site = FrontedSite(folder, http, new_database("fronted", own=False))
+        site = FrontedSite(folder, http, new_database(f"fronted_{next(_NUMBERS)}", own=False))
         opened.push_async_callback(site.close)
         await site.open_servers(max(COUNTS))
         for kind, known in product(KINDS, COUNTS):
