@@ -255,3 +255,13 @@ async def test_a_retry_told_to_another_server_runs_for_the_caller_that_waits_bes
         assert ticket.watcher is not None
         await until(lambda: ticket.watcher and ticket.watcher.outcome)
         assert payloads(ticket.watcher.take()) == ["payload 1"]
+
+
+async def test_servers_that_died_long_ago_are_forgotten() -> None:
+    async with opened_servers() as site:
+        first, _ = site.servers
+        site.desk.script(f"UPDATE test_clock SET now = now + {OPTIONS.forget_after + 1}")
+        await first.dispatch.heartbeat.beat()
+        duty = next(one for one in first.dispatch.sweeps.duties() if one.name == "old servers")
+        assert await first.dispatch.sweeps.sweep(duty) == 1
+        assert site.desk.sql("SELECT count(*) FROM servers") == [(1,)]

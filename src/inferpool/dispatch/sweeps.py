@@ -29,11 +29,12 @@ class Sweeps:
         self._moves = moves
         self._losses = losses
         self._options = shared.options
+        self._alone = shared.bus.alone
         self._log = shared.log
 
     def duties(self) -> list[Duty]:
         """Every duty, each to be run by a loop of its own."""
-        return [
+        duties = [
             Duty("silent sessions", self._silent_sessions),
             Duty("old sessions", self._old_sessions),
             Duty("ended tasks", self._ended_tasks),
@@ -41,6 +42,9 @@ class Sweeps:
             Duty("idempotency keys", self._keys),
             Duty("audit", self._audit),
         ]
+        if not self._alone:
+            duties.append(Duty("old servers", self._old_servers))
+        return duties
 
     async def run(self, duty: Duty) -> None:
         """Sweep, wait, sweep again: until cancelled."""
@@ -82,3 +86,6 @@ class Sweeps:
 
     async def _audit(self) -> int:
         return await self._store.delete_audit(self._options.keep_audit, self._options.sweep_limit)
+
+    async def _old_servers(self) -> int:
+        return await self._store.forget_servers(self._options.forget_after, self._options.sweep_limit)
