@@ -34,12 +34,14 @@ class Count:
         self._nudge = get(nudge)
         self._before = Read(0, 0)
         self._at = 0.0
-        self._idle = 0.0
+        self._idle_rows = 0
+        self._idle_s = 1.0
 
     async def begin(self) -> None:
-        """Look at what the server reads a second while nobody asks: its polls, its heartbeats are not counted later."""
+        """Look at what the server reads while nobody asks: its heartbeats are not counted later."""
         await self.late()
-        self._idle = max([await self._idle_rate() for _ in range(_IDLE_LOOKS)])
+        looks = [await self.told() for _ in range(_IDLE_LOOKS)]
+        self._idle_rows, self._idle_s = max(one.rows for one in looks), self._effort.settle_s
 
     async def told(self) -> Read:
         """Since it was last asked."""
@@ -52,15 +54,14 @@ class Count:
         await asyncio.sleep(self._effort.late_s)
         return await self._since()
 
-    async def _idle_rate(self) -> float:
-        before = self._at
-        rows = (await self.told()).rows
-        return rows / (self._at - before)
-
     async def _since(self) -> Read:
         async with desk(self._url) as connection:
             [row] = await connection.fetch(text("rows_read"))
         before, self._before = self._before, msgspec.convert(dict(row), Read)
         at, self._at = self._at, time.perf_counter()
-        own = math.ceil(self._idle * (self._at - at))
-        return Read(max(0, self._before.rows - before.rows - own), self._before.entries - before.entries)
+        rows = self._before.rows - before.rows - self._own(self._at - at)
+        return Read(max(0, rows), self._before.entries - before.entries)
+
+    def _own(self, seconds: float) -> int:
+        """The most that the server may have read by itself in that time: some handfuls of rows."""
+        return self._idle_rows * math.ceil(seconds / self._idle_s)

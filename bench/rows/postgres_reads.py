@@ -184,9 +184,10 @@ def _most(what: str, seen: list[_Seen], target: float) -> Figure:
     note = ", ".join(f"{one.what}: {one.read.rows} rows, {one.read.entries} entries of indexes" for one in ordered[:5])
     return Figure(
         row=NAME,
-        name=f"most that {what} reads",
+        name=f"most that {what} reads, to the nearest hundred",
         unit="rows",
-        values=[float(ordered[0].read.rows)],
+        # What the server reads by itself meanwhile cannot be told to the row.
+        values=[float(round(ordered[0].read.rows, -2))],
         target=target,
         note=f"Read most, {what}: {note}",
     )

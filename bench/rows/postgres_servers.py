@@ -41,7 +41,7 @@ async def measure(fleet: Fleet, effort: Effort, postgres: Postgres) -> list[Figu
         await _ask(made, effort.calls // 6)
         for _ in range(effort.rounds):
             for number, one in enumerate(seen, 1):
-                await _round(made, made[:number], effort.calls, one)
+                await _round(made, made[:number], effort.calls // 2, one)
     return [figure for number, one in enumerate(seen, 1) for figure in _figures(number, one)]
 
 

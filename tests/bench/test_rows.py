@@ -64,6 +64,13 @@ async def test_a_row_on_postgres_runs_with_a_tiny_size(
     assert [one.name for one in figures if not one.values] == []
 
 
+@pytest.mark.anyio
+async def test_the_store_is_measured_on_sqlite_beside_the_bare_driver(folder: Path) -> None:
+    with Fleet(folder) as fleet:
+        figures = await program.ROWS["store"](fleet, TINY)
+    assert {one.name for one in figures} >= {"insert + complete", "of the bare sqlite3 driver"}
+
+
 # What a worker says is asked by every row's own worker; a token would close the server to the other requests.
 NOT_ASKED = {
     "POST /api/v1/sessions",
