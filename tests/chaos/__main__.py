@@ -16,12 +16,19 @@ from tests.chaos.options import Options
 from tests.chaos.plan import Kind
 from tests.chaos.run import Report, chaos
 
+EACH: Final = 5
+"""How often each kind of fault must come, at least."""
+REFUSALS: Final = (
+    'inferpool_attempts_refused_total{reason="stale"}',
+    'inferpool_requests_declined_total{code="session_inactive"}',
+)
+"""What counts what came too late."""
 RECOVERED: Final = 0.95
 """The share of the rate before the first fault that must be back after the last."""
 
 
 def main() -> int:
-    """The exit code: 1 when the rate did not come back; what else is wrong raises."""
+    """The exit code: 1 when the run proved less than it should; what is wrong with a task raises."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seed", type=int, default=secrets.randbelow(10**6))
     parser.add_argument("--faults", type=int, default=64)
@@ -31,9 +38,22 @@ def main() -> int:
     options = Options(seed=asked.seed, faults=asked.faults, tasks=asked.tasks)
     with tempfile.TemporaryDirectory() as folder:
         report = asyncio.run(chaos(Path(folder), options, say))
-    for line in lines_of(report):
+    for line in [*lines_of(report), *shortcomings(report)]:
         say(line)
-    return int(report.after < RECOVERED * report.before)
+    return int(bool(shortcomings(report)))
+
+
+def shortcomings(report: Report) -> list[str]:
+    """What keeps the run from counting."""
+    kinds = Counter(one.fault.kind for one in report.struck)
+    refused = [report.counts[name] for name in REFUSALS]
+    found = {
+        f"the rate is not back to {RECOVERED:.0%}": report.after < RECOVERED * report.before,
+        "a fault found nothing under way": min(one.under_way for one in report.struck) == 0,
+        f"a kind of fault came less than {EACH} times": min(kinds[kind] for kind in Kind) < EACH,
+        "nothing that came too late was refused": sum(refused) == 0,
+    }
+    return [f"FAILED: {what}" for what, holds in found.items() if holds]
 
 
 def lines_of(report: Report) -> list[str]:
