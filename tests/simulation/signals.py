@@ -1,4 +1,4 @@
-"""Hints between the servers of one database, in memory: quick, in order, lost now and then, as a seed wants it."""
+"""Hints between the servers of one database, in memory: quick, in order, lost as often as a seed wants it."""
 
 import asyncio
 from collections.abc import Callable, Sequence
