@@ -14,6 +14,7 @@ from inferpool.core.ids import TaskId
 from inferpool.core.lifecycle import TERMINAL, Status
 from inferpool.core.stream import Place, unpack_chunks
 from inferpool.core.task import Answer, Fault, StoredTask
+from inferpool.dispatch.alarm import Alarm
 from inferpool.dispatch.callers import Callers
 from inferpool.dispatch.strand import Memory, Outcome, Strand
 from inferpool.dispatch.watcher import Watcher
@@ -58,6 +59,7 @@ class Feed:
         self._reader = reader
         self.loop = asyncio.get_running_loop()
         """Known once: asking for it costs a system call each time (until Python 3.12)."""
+        self.alarm = Alarm(self.loop)
         self._strands: dict[TaskId, Strand] = {}
         self._memory = Memory()
         self.callers = Callers()

@@ -6,6 +6,7 @@ from typing import Protocol
 from inferpool.core.ids import TaskId
 from inferpool.core.lifecycle import Status
 from inferpool.core.stream import Place
+from inferpool.dispatch.alarm import SHORT_S, Alarm
 from inferpool.dispatch.callers import Callers
 from inferpool.dispatch.strand import Chunks, Ended, Head, Outcome, Restarted, Seen, Strand
 
@@ -23,6 +24,9 @@ class Following(Protocol):
 
     @property
     def callers(self) -> Callers: ...
+
+    @property
+    def alarm(self) -> Alarm: ...
 
     def detach(self, strand: Strand, *, by_server: bool) -> None: ...
 
@@ -113,7 +117,11 @@ class Watcher:
         loop = self._feed.loop
         future = loop.create_future()
         self._strand.waiting.append(future)
-        timer = None if timeout_s is None else loop.call_later(timeout_s, _give_up, future)
+        timer = None
+        if timeout_s is not None and timeout_s <= SHORT_S:
+            self._feed.alarm.set(future, timeout_s)
+        elif timeout_s is not None:
+            timer = loop.call_later(timeout_s, _give_up, future)
         try:
             await future
         finally:

@@ -5,7 +5,8 @@ from collections.abc import Callable
 from typing import Final, cast
 
 from inferpool.core.errors import InferpoolError, InvalidRequest, RequestTimeout, TooLarge
-from inferpool.server.corked import CorkedProtocol, CorkedTransport
+from inferpool.server.corked import CorkedTransport
+from inferpool.server.kept import KeptProtocol
 from inferpool.server.request import endpoint_of
 from inferpool.server.whole import WHOLE, Whole
 from inferpool.wire.dialects import Dialect, dialect_of
@@ -21,7 +22,7 @@ class _HeadTooLarge(Exception):
     """Leaves the parser, which turns it into an error of its own."""
 
 
-class BoundedProtocol(CorkedProtocol):
+class BoundedProtocol(KeptProtocol):
     """A connection whose requests come within their bounds."""
 
     head_s = 30.0
