@@ -8,6 +8,7 @@ import pytest
 from inferpool.core.lifecycle import Status
 from inferpool.core.llm import LlmStatus
 from inferpool.core.stream import Place
+from inferpool.dispatch.notes import TaskEnded
 from inferpool.dispatch.strand import Ended
 from inferpool.wire.sessions import Failed, Holding, LlmStatusChanged
 from tests.dispatch.rig import PATIENCE_S, ScriptedWorker, call, chunk, result, started
@@ -179,3 +180,18 @@ async def test_what_a_returning_session_must_drop_is_remembered_by_nobody() -> N
         reply = await worker.register(holding=[Holding(task_id=frame.task_id, attempt=1, last_seq=1, ended=False)])
         assert [one.task_id for one in reply.drop] == [ticket.task_id]
         assert second.dispatch.feed.size == 0
+
+
+async def test_a_stream_is_whole_whose_end_is_told_by_a_server_that_forgot_its_chunks() -> None:
+    async with opened_servers() as site:
+        first, second, worker = await joined(site)
+        ticket = await first.dispatch.intake.submit(call(streaming=True))
+        frame = await worker.infer()
+        site.lose_everything()
+        watcher = await second.dispatch.feed.watch(ticket.task_id, streamed=True)
+        await worker.say(started(frame), chunk(frame, 1), result(frame, last_seq=1))
+        hear = second.dispatch.bus._hear
+        assert hear is not None
+        hear(first.dispatch._server_id, TaskEnded(ticket.task_id, 1, 0))
+        await until(lambda: watcher.outcome)
+        assert payloads(watcher.take()) == ["payload 1"]

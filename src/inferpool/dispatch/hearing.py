@@ -93,7 +93,8 @@ class Hearing:
     def _ended(self, message: TaskEnded) -> None:
         self._announcer.interest.forget(message.task_id)
         if self._feed.find(message.task_id) is not None:
-            settled = self._feed.settle(message.task_id, Place(message.attempt, message.last_seq))
+            told = Place(message.attempt, message.last_seq) if message.last_seq else None
+            settled = self._feed.settle(message.task_id, told)
             self._background.spawn(settled, "settle")
 
     def _taken(self, message: Taken) -> None:

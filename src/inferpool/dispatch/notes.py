@@ -26,7 +26,7 @@ class Waiting(Message, frozen=True, tag="waiting"):
 
 
 class TaskEnded(Message, frozen=True, tag="ended"):
-    """A task that somebody elsewhere follows has its end; `last_seq`: the number of its last chunk."""
+    """A task that somebody elsewhere follows has its end; `last_seq`: the number of its last chunk; 0: not known, or none."""
 
     task_id: TaskId
     attempt: int
