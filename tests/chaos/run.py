@@ -14,7 +14,7 @@ from tests.chaos.faults import strike
 from tests.chaos.load import Load
 from tests.chaos.options import Options, lapse
 from tests.chaos.plan import Fault, draw
-from tests.chaos.stage import Stage, opened_stage
+from tests.chaos.stage import PATIENCE_S, Stage, opened_stage
 
 Say: TypeAlias = Callable[[str], None]
 
@@ -121,7 +121,16 @@ class Run:
             "SELECT status, attempt, tries, count(*) FROM tasks GROUP BY status, attempt, tries ORDER BY status, attempt, tries"
         )
         report.dropped = self.stage.dropped()
+        await self._delivered()
         await cluster.conclude()
+
+    async def _delivered(self) -> None:
+        """Until no worker has an answer left that it could not hand over."""
+        until = time.monotonic() + PATIENCE_S
+        while left := [path.name for path in self.stage.cluster.folder.rglob("*.result")]:
+            lines = {box.name: box.program.lines[-8:] for box in self.stage.boxes if box.program is not None}
+            assert time.monotonic() < until, (left, lines)
+            await lapse(0.2)
 
 
 async def chaos(folder: Path, options: Options, say: Say) -> Report:
