@@ -1,6 +1,5 @@
 """Claims about connections that are idle, on a clock that jumps."""
 
-import asyncio
 from collections.abc import Iterator
 
 import pytest
@@ -36,7 +35,9 @@ class Connection:
         self.rest(0)
 
     def rest(self, seconds: float) -> None:
-        self.loop.run_until_complete(asyncio.sleep(seconds))
+        over = self.loop.create_future()
+        self.loop.call_later(seconds, over.set_result, None)
+        self.loop.run_until_complete(over)
 
     @property
     def closed(self) -> bool:
