@@ -75,7 +75,7 @@ class Scope(StrEnum):
     ANY = "any"
 
 
-class Right(msgspec.Struct, frozen=True):
+class Right(msgspec.Struct, frozen=True, cache_hash=True):
     """One action on one kind of thing: what a route asks for."""
 
     resource: Resource

@@ -23,7 +23,10 @@ class _HeadTooLarge(Exception):
 
 
 class BoundedProtocol(KeptProtocol):
-    """A connection whose requests come within their bounds."""
+    """A connection whose requests come within their bounds.
+
+    What runs with each request names its base class: until Python 3.12 `super()` searches anew each time.
+    """
 
     head_s = 30.0
     """Seconds for the whole head."""
@@ -55,7 +58,7 @@ class BoundedProtocol(KeptProtocol):
     def data_received(self, data: bytes) -> None:
         """Read on. A head that does not end is refused before it fills the memory."""
         self._read = self._read + len(data) if self._in_head else len(data)
-        super().data_received(data)
+        KeptProtocol.data_received(self, data)
         if self.transport.is_closing():
             return
         if self._in_head and self._read > HEAD_MOST:
@@ -67,7 +70,7 @@ class BoundedProtocol(KeptProtocol):
 
     def on_message_begin(self) -> None:
         """A request begins."""
-        super().on_message_begin()
+        KeptProtocol.on_message_begin(self)
         self._in_head = True
 
     def on_headers_complete(self) -> None:
@@ -79,21 +82,21 @@ class BoundedProtocol(KeptProtocol):
         if read > HEAD_MOST and self._head_size() > HEAD_MOST:
             self._too_large = True
             raise _HeadTooLarge
-        super().on_headers_complete()
+        KeptProtocol.on_headers_complete(self)
         self.scope["state"][WHOLE] = Whole(self.cycle, cast("CorkedTransport", self.transport))
         self._served = True
 
     def on_body(self, body: bytes) -> None:
         """A part of its body came."""
         self._body_read += len(body)
-        super().on_body(body)
+        KeptProtocol.on_body(self, body)
 
     def on_message_complete(self) -> None:
         """The request is whole."""
         self._in_body = False
         self._read = 0
         self._came()
-        super().on_message_complete()
+        KeptProtocol.on_message_complete(self)
 
     def send_400_response(self, msg: str) -> None:
         """Uvicorn's way to refuse, with our words."""

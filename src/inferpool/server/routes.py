@@ -55,7 +55,7 @@ class Route(msgspec.Struct, frozen=True):
     @property
     def frequent(self) -> bool:
         """Whether its line of the audit may wait for the next second: a task of its own tells of it, or a session."""
-        return self.right in {_CALL, _PUBLISH}
+        return self.right is _CALL or self.right is _PUBLISH
 
 
 _CALL: Final = Right(Resource.TASKS, Action.CREATE)

@@ -97,7 +97,7 @@ def _row(task: NewTask, claim: ClaimFor | None, now: Micros) -> Row:
         task.rank,
         task.owner,
         task.agent,
-        task.mode.value,
+        str(task.mode),
         task.max_tries,
         json_text(task.metadata) if task.metadata else _EMPTY,
         now,

@@ -47,7 +47,7 @@ class CallBody(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def priority(self) -> str:
         """The class that `service_tier` names."""
-        return class_for_service_tier(self.service_tier).value
+        return str(class_for_service_tier(self.service_tier))
 
     @property
     def labels(self) -> dict[str, str]:
