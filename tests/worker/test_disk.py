@@ -102,6 +102,16 @@ def test_what_a_crash_left_half_written_is_not_among_the_files(folder: StateFold
     assert folder.names() == []
 
 
+def test_what_a_crash_left_half_written_is_gone_after_the_next_start(folder: StateFolder, tmp_path: Path) -> None:
+    folder.replace("state.json", b"whole")
+    folder.close()
+    rest = tmp_path / "worker-box" / ".0000.1.result"
+    rest.write_bytes(b"ha")
+    again = StateFolder(tmp_path / "worker-box")
+    assert (rest.exists(), again.names()) == (False, ["state.json"])
+    again.close()
+
+
 def test_a_disk_that_refuses_is_said_once_and_so_is_its_recovery() -> None:
     disk, log = MemoryDisk(), QuietLog()
     patient = PatientDisk(disk, log)

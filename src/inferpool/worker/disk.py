@@ -57,6 +57,14 @@ class StateFolder:
             raise Conflict(
                 f"another worker runs on {path}{error.by}: stop it, or give this one another --name"
             ) from error
+        self._sweep()
+
+    def _sweep(self) -> None:
+        """Remove what a crash left half-written: nobody asks for it by its name, so nobody else would."""
+        for entry in self._path.iterdir():
+            if entry.name[0] == ".":
+                with contextlib.suppress(OSError):  # it is in nobody's way
+                    entry.unlink()
 
     def close(self) -> None:
         self._lock.release()
