@@ -102,12 +102,11 @@ def test_what_a_crash_left_half_written_is_not_among_the_files(folder: StateFold
     assert folder.names() == []
 
 
-def test_what_a_crash_left_half_written_is_gone_after_the_next_start(folder: StateFolder, tmp_path: Path) -> None:
-    folder.replace("state.json", b"whole")
-    folder.close()
-    rest = tmp_path / "worker-box" / ".0000.1.result"
-    rest.write_bytes(b"ha")
-    again = StateFolder(tmp_path / "worker-box")
+def test_what_a_crash_left_half_written_is_gone_after_the_next_start(tmp_path: Path) -> None:
+    rest = tmp_path / ".0000.1.result"
+    rest.write_bytes(b"half")
+    (tmp_path / "state.json").write_bytes(b"whole")
+    again = StateFolder(tmp_path)
     assert (rest.exists(), again.names()) == (False, ["state.json"])
     again.close()
 
