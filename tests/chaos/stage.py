@@ -96,7 +96,9 @@ class Stage:
         """Run one statement, again for as long as the database is away."""
         async with asyncio.timeout(PATIENCE_S):
             while True:
-                with contextlib.suppress(OSError, asyncpg.PostgresError, asyncpg.InterfaceError):
+                with contextlib.suppress(
+                    OSError, asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError
+                ):
                     return await self._asked(statement, values)
                 await lapse(0.1)  # a socket that is not there refuses without giving way to anybody else
 
