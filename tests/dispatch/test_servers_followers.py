@@ -8,7 +8,9 @@ import pytest
 from inferpool.core.lifecycle import Status
 from inferpool.core.llm import LlmStatus
 from inferpool.core.stream import Place
+from inferpool.dispatch.live import LiveSession
 from inferpool.dispatch.notes import TaskEnded
+from inferpool.dispatch.slots import Held
 from inferpool.dispatch.strand import Ended
 from inferpool.wire.sessions import Failed, Holding, LlmStatusChanged
 from tests.dispatch.rig import PATIENCE_S, ScriptedWorker, call, chunk, result, started
@@ -195,3 +197,16 @@ async def test_a_stream_is_whole_whose_end_is_told_by_a_server_that_forgot_its_c
         hear(first.dispatch._server_id, TaskEnded(ticket.task_id, 1, 0))
         await until(lambda: watcher.outcome)
         assert payloads(watcher.take()) == ["payload 1"]
+
+
+async def test_a_guest_under_a_newer_attempt_than_the_servers_own_session_is_forgotten_with_it() -> None:
+    async with opened_servers() as site:
+        first, _, worker = await joined(site)
+        ticket = await first.dispatch.intake.submit(call(streaming=True))
+        await worker.infer()
+        own = first.dispatch.catalog.sessions[worker.session_id]
+        guest = LiveSession(worker.session_id, 2, own.secret_hash, 0.0)
+        strand = first.dispatch.feed.begin(ticket.task_id, 2)
+        guest.hold(Held(ticket.task_id, 2, "small@box", guest.engine_of("small@box"), strand))
+        first.dispatch.losses.release(guest, own)
+        assert not strand.here

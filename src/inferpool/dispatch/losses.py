@@ -97,9 +97,9 @@ class Losses:
         `successor`: who has its place here, perhaps with some of them.
         """
         session.retire()
-        kept = set() if successor is None else {one.strand for one in successor.held.values()}
+        kept = set() if successor is None else {(one.strand, one.attempt) for one in successor.held.values()}
         for held in session.held.values():
-            if held.state is not HeldState.STOPPING and held.strand not in kept:
+            if held.state is not HeldState.STOPPING and (held.strand, held.attempt) not in kept:
                 self._feed.over(held.strand, held.attempt)
 
     async def leave(self, session: LiveSession) -> None:
