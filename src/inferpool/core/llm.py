@@ -57,3 +57,12 @@ class Llm(msgspec.Struct, frozen=True, kw_only=True):
     def serves(self, endpoint: str) -> bool:
         """Whether it answers calls of this endpoint."""
         return self.endpoints is None or endpoint in self.endpoints
+
+
+class LlmChange(msgspec.Struct, frozen=True):
+    """What a session tells of one of its llms. `revision` rises with each change in an epoch; 0: its worker does not count them."""
+
+    llm_name: str
+    status: LlmStatus
+    slots: int
+    revision: int = 0

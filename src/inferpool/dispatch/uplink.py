@@ -14,6 +14,7 @@ from inferpool.core.errors import Code, StoreUnavailable
 from inferpool.core.failpoints import reach
 from inferpool.core.ids import ServerId, TaskId
 from inferpool.core.lifecycle import HELD, Status
+from inferpool.core.llm import LlmChange
 from inferpool.core.stream import Verdict as SeqVerdict
 from inferpool.core.stream import judge_seq, pack_chunks
 from inferpool.core.task import Fault, TaskRow
@@ -293,9 +294,8 @@ class Uplink:
             return  # a request that comes late: the worker has said something newer since
         session.revisions[event.llm_name] = event.revision
         try:
-            await self._shared.store.set_llm_status(
-                session.id, session.epoch, event.llm_name, event.status, event.slots
-            )
+            change = LlmChange(event.llm_name, event.status, event.slots, event.revision)
+            await self._shared.store.set_llm_status(session.id, session.epoch, change)
         except StoreUnavailable:
             if session.revisions[event.llm_name] == event.revision:
                 session.revisions[event.llm_name] = before  # the worker says it again

@@ -17,7 +17,7 @@ from inferpool.core.clock import Micros
 from inferpool.core.histogram import Flushes
 from inferpool.core.ids import BatchId, ServerId, SessionId, TaskId
 from inferpool.core.lifecycle import Status
-from inferpool.core.llm import Llm, LlmStatus
+from inferpool.core.llm import Llm, LlmChange
 from inferpool.core.session import HeldAttempt, Registration, Session
 from inferpool.core.task import (
     Answer,
@@ -223,10 +223,8 @@ class SessionStore(Protocol):
         """End a session: inactive, its llms too, what it held reverts. None when the recheck found it alive or moved."""
         ...
 
-    async def set_llm_status(
-        self, session_id: SessionId, epoch: int, llm_name: str, status: LlmStatus, slots: int
-    ) -> None:
-        """Publish what a worker says of one of its llms; nothing when the session moved on."""
+    async def set_llm_status(self, session_id: SessionId, epoch: int, change: LlmChange) -> None:
+        """Publish what a worker says of one of its llms; nothing when it moved on, or told something newer."""
         ...
 
 

@@ -9,7 +9,7 @@ from inferpool.core.access import AuditEntry, NewToken, Token
 from inferpool.core.clock import Micros
 from inferpool.core.histogram import Flushes
 from inferpool.core.ids import ServerId, SessionId, TaskId, TokenId
-from inferpool.core.llm import LlmStatus
+from inferpool.core.llm import LlmChange
 from inferpool.core.session import Registration
 from inferpool.core.task import ClaimedTask, ClaimFor, HeldTask, NewTask
 from inferpool.store import sessions as session_verbs
@@ -114,11 +114,9 @@ class _SessionVerbs(_TaskVerbs):
             return await self._alone(partial(session_verbs.rescue, loss=loss, dead_after=self._dead_after))
         return await self._alone(partial(session_verbs.deactivate, loss=loss))
 
-    async def set_llm_status(
-        self, session_id: SessionId, epoch: int, llm_name: str, status: LlmStatus, slots: int
-    ) -> None:
+    async def set_llm_status(self, session_id: SessionId, epoch: int, change: LlmChange) -> None:
         """See `protocol.Store`."""
-        row = (status.value, slots, llm_name, session_id, epoch)
+        row = (change.status.value, change.slots, change.llm_name, session_id, epoch, change.revision)
         await self._alone(partial(_write, name="set_llm_status", rows=[row]))
 
     async def beat(self, server_id: ServerId, sessions: Sequence[SessionId]) -> None:

@@ -7,7 +7,7 @@ from inferpool.core.clock import MINUTE, SECOND
 from inferpool.core.errors import Code, SessionInactive, SessionReplaced
 from inferpool.core.ids import SessionId
 from inferpool.core.lifecycle import Status
-from inferpool.core.llm import Llm, LlmStatus
+from inferpool.core.llm import Llm, LlmChange, LlmStatus
 from inferpool.core.session import Session
 from tests.store.builders import (
     SECOND_SERVER,
@@ -227,21 +227,32 @@ async def test_a_loss_leaves_other_sessions_alone(rig: Rig) -> None:
 @pytest.mark.parametrize("status", sorted(LlmStatus))
 async def test_a_worker_says_what_its_llm_is(rig: Rig, status: LlmStatus) -> None:
     worker = await registered(rig)
-    await rig.store.set_llm_status(worker.id, worker.epoch, worker.llm, status, 9)
+    await rig.store.set_llm_status(worker.id, worker.epoch, LlmChange(worker.llm, status, 9))
     llm = await llm_of(rig, worker)
     assert (llm.status, llm.slots) == (status, 9)
+
+
+async def test_what_comes_late_of_an_llm_undoes_nothing_newer_in_its_epoch(rig: Rig) -> None:
+    worker = await registered(rig)
+    await rig.store.set_llm_status(worker.id, 1, LlmChange(worker.llm, LlmStatus.ACTIVE, 3, revision=2))
+    await rig.store.set_llm_status(worker.id, 1, LlmChange(worker.llm, LlmStatus.INACTIVE, 9, revision=1))
+    llm = await llm_of(rig, worker)
+    assert (llm.status, llm.slots) == (LlmStatus.ACTIVE, 3)
+    await worker.register()
+    await rig.store.set_llm_status(worker.id, 2, LlmChange(worker.llm, LlmStatus.INACTIVE, 9, revision=1))
+    assert (await llm_of(rig, worker)).status is LlmStatus.INACTIVE
 
 
 async def test_what_an_older_epoch_says_of_its_llm_is_not_taken(rig: Rig) -> None:
     worker = await registered(rig)
     await worker.register()
-    await rig.store.set_llm_status(worker.id, 1, worker.llm, LlmStatus.INACTIVE, 9)
+    await rig.store.set_llm_status(worker.id, 1, LlmChange(worker.llm, LlmStatus.INACTIVE, 9))
     assert (await llm_of(rig, worker)).status is LlmStatus.ACTIVE
 
 
 async def test_a_worker_says_nothing_of_another_ones_llm(rig: Rig) -> None:
     worker, other = await registered(rig), await registered(rig, "b")
-    await rig.store.set_llm_status(worker.id, worker.epoch, other.llm, LlmStatus.INACTIVE, 9)
+    await rig.store.set_llm_status(worker.id, worker.epoch, LlmChange(other.llm, LlmStatus.INACTIVE, 9))
     assert (await llm_of(rig, other)).status is LlmStatus.ACTIVE
 
 
@@ -249,7 +260,7 @@ async def test_a_worker_says_nothing_of_another_ones_llm(rig: Rig) -> None:
 async def test_a_session_that_ended_or_leaves_has_no_live_llm(rig: Rig, leaving: bool) -> None:
     worker = await registered(rig)
     await (rig.store.leave(worker.id, None) if leaving else worker.lose())
-    await rig.store.set_llm_status(worker.id, worker.epoch, worker.llm, LlmStatus.ACTIVE, 9)
+    await rig.store.set_llm_status(worker.id, worker.epoch, LlmChange(worker.llm, LlmStatus.ACTIVE, 9))
     assert (await llm_of(rig, worker)).status is LlmStatus.INACTIVE
 
 

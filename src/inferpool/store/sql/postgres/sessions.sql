@@ -83,7 +83,7 @@ WITH given AS (
     ON CONFLICT (name) DO UPDATE
     SET session_id = excluded.session_id, model = excluded.model, type = excluded.type, tier = excluded.tier,
         pool_name = excluded.pool_name, engine = excluded.engine, slots = excluded.slots, status = excluded.status,
-        endpoints = excluded.endpoints, extra = excluded.extra, updated_at = excluded.updated_at
+        endpoints = excluded.endpoints, extra = excluded.extra, updated_at = excluded.updated_at, revision = 0
     WHERE llms.name = ANY ($14::text[])
     RETURNING name
 )
@@ -247,11 +247,11 @@ SET active = 0, leaving = 0, inactive_at = $1
 WHERE id = $2 AND active = 1
 
 -- name: set_llm_status
--- Only while the session stands at this epoch, and does not leave.
+-- Only while the session stands at this epoch, and does not leave; nothing older than what it told already (0: not counted).
 WITH given AS (
     SELECT *
-    FROM unnest($1::text[], $2::integer[], $3::text[], $4::text[], $5::bigint[])
-        AS given (status, slots, name, session_id, epoch)
+    FROM unnest($1::text[], $2::integer[], $3::text[], $4::text[], $5::bigint[], $6::bigint[])
+        AS given (status, slots, name, session_id, epoch, revision)
 ), standing AS (
     SELECT sessions.id
     FROM given
@@ -260,10 +260,11 @@ WITH given AS (
     FOR SHARE OF sessions
 )
 UPDATE llms
-SET status = given.status, slots = given.slots, updated_at = now_us()
+SET status = given.status, slots = given.slots, revision = greatest(llms.revision, given.revision), updated_at = now_us()
 FROM given
 JOIN standing ON standing.id = given.session_id
 WHERE llms.name = given.name AND llms.session_id = given.session_id
+    AND (given.revision = 0 OR llms.revision < given.revision)
 
 -- name: beat_server
 INSERT INTO servers (id, seen_at)

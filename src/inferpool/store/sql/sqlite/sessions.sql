@@ -47,7 +47,7 @@ VALUES (?1, ?2, 'virtual', ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)
 ON CONFLICT (name) DO UPDATE
 SET session_id = excluded.session_id, model = excluded.model, type = excluded.type, tier = excluded.tier,
     pool_name = excluded.pool_name, engine = excluded.engine, slots = excluded.slots, status = excluded.status,
-    endpoints = excluded.endpoints, extra = excluded.extra, updated_at = excluded.updated_at
+    endpoints = excluded.endpoints, extra = excluded.extra, updated_at = excluded.updated_at, revision = 0
 WHERE llms.name = ?14
 
 -- name: llms_of_session
@@ -168,10 +168,11 @@ SET active = 0, leaving = 0, inactive_at = ?
 WHERE id = ? AND active = 1
 
 -- name: set_llm_status
--- Only while the session stands at this epoch, and does not leave.
+-- Only while the session stands at this epoch, and does not leave; nothing older than what it told already (0: not counted).
 UPDATE llms
-SET status = ?, slots = ?, updated_at = now_us()
-WHERE name = ? AND session_id = (SELECT id FROM sessions WHERE id = ? AND epoch = ? AND active = 1 AND leaving = 0)
+SET status = ?1, slots = ?2, revision = max(revision, ?6), updated_at = now_us()
+WHERE name = ?3 AND (?6 = 0 OR revision < ?6)
+    AND session_id = (SELECT id FROM sessions WHERE id = ?4 AND epoch = ?5 AND active = 1 AND leaving = 0)
 
 -- name: beat_server
 INSERT INTO servers (id, seen_at)
