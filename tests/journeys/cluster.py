@@ -30,6 +30,9 @@ on_both: Final = pytest.mark.parametrize("site", ["sqlite", "postgres"], indirec
 class Member(Site):
     """One server of several, as its callers see it."""
 
+    tries_of_a_restart = frozenset({0, 1})
+    """Until it has been silent for `dead_s` nobody knows that a server is dead, so that its sessions' losses count."""
+
     def __init__(self, cluster: "Cluster") -> None:
         super().__init__(cluster.folder, cluster.http)
         self.ledger = cluster.ledger

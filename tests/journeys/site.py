@@ -25,6 +25,9 @@ def chat(text: str, **fields: object) -> bytes:
 class Site(Fleet):
     """Engine, server, workers, with the journey's ledger."""
 
+    tries_of_a_restart: frozenset[int] = frozenset({0})
+    """What a frame may cost that a killed server had not handed over."""
+
     def __init__(self, folder: Path, http: aiohttp.ClientSession) -> None:
         super().__init__(folder)
         self.http = http

@@ -64,9 +64,10 @@ async def test_killed_after_the_commit_before_the_dispatch_the_task_runs_without
     assert len(await site.engine_calls()) == 1
     await killed(site, call)
     row = await site.ended(str(task_id))
-    assert (row["status"], row["tries"]) == ("completed", 0)
+    assert row["status"] == "completed"
+    assert row["tries"] in site.tries_of_a_restart
     assert await site.enqueue("say 3 words", key="once") == task_id
-    assert await endings(site, str(task_id)) == [("reverted", False), ("completed", False)]
+    assert await endings(site, str(task_id)) == [("reverted", row["tries"] == 1), ("completed", False)]
     assert len(await site.engine_calls()) == 2
     site.ledger.unsure.clear()
     await site.conclude()
