@@ -133,6 +133,7 @@ def test_what_waits_is_told_then_applied(typed: Typed, store: Path) -> None:
     last = load_migrations("sqlite")[-1]
     with closing(sqlite3.connect(store, isolation_level=None)) as older:
         older.execute("ALTER TABLE sessions DROP COLUMN bound_epoch")
+        older.execute("ALTER TABLE llms DROP COLUMN revision")
         older.execute("DELETE FROM migrations WHERE number = ?", (last.number,))
     command = ("--database-url", str(store))
     told = facts(typed("database", "status", *command))

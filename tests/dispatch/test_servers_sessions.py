@@ -142,6 +142,7 @@ async def test_what_a_dead_server_held_is_rescued_by_another() -> None:
     async with opened_servers(3) as site:
         first, second, third = site.servers
         worker = await ScriptedWorker(first).join()
+        await until(lambda: second.dispatch.catalog.llm("small@box"))
         ticket = await second.dispatch.intake.submit(call())
         await worker.infer()
         sibling = await ScriptedWorker(third, 2).join_elsewhere()
