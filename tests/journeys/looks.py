@@ -13,5 +13,5 @@ def held(site: Site, task_id: str) -> tuple[object, object]:
 
 
 def outbox(site: Site) -> list[Path]:
-    """The answers that lie on the disk of a worker."""
-    return sorted(site.folder.rglob("*.result"))
+    """The whole answers that lie on the disk of a worker; a full one may hold the beginning of another for a moment."""
+    return sorted(path for path in site.folder.rglob("*.result") if not path.name.startswith("."))
