@@ -7,13 +7,14 @@ import msgspec
 
 from inferpool.core.access import NO_LIMITS, Limits
 from inferpool.core.clock import Clock, Micros
-from inferpool.core.ids import SessionId
+from inferpool.core.ids import SessionId, TaskId
 from inferpool.core.lanes import LaneScope, parse_lane
 from inferpool.core.llm import Llm, LlmStatus
 from inferpool.dispatch.live import LiveSession, lanes_of
 from inferpool.dispatch.naming import Naming
 from inferpool.dispatch.published import Published
 from inferpool.dispatch.serving import Serving
+from inferpool.dispatch.slots import Held
 from inferpool.store.protocol import StoreReader
 
 _PAGE: Final = 1000
@@ -93,6 +94,12 @@ class Catalog:
     def let_go(self, session_id: SessionId) -> None:
         """Another server serves the session now, with its llms."""
         self._serving.withdraw(session_id)
+
+    def held(self, session_id: SessionId | None, task_id: TaskId, attempt: int) -> tuple[LiveSession, Held] | None:
+        """The attempt with its session, where a session of this server has it."""
+        session = self.sessions.get(session_id) if session_id else None
+        held = session.held.get((task_id, attempt)) if session else None
+        return None if session is None or held is None else (session, held)
 
     def llms(self, after: str, limit: int, limits: Limits = NO_LIMITS) -> list[Llm]:
         """The next llms by name, live or not, that lie within the limits."""

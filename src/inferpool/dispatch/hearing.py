@@ -36,7 +36,6 @@ class Hearing:
         self._feed = shared.feed
         self._peers = shared.peers
         self._announcer = shared.announcer
-        self._background = shared.background
         self._scheduler = scheduler
         self._moves = moves
         self._roaming = roaming
@@ -92,24 +91,17 @@ class Hearing:
 
     def _ended(self, message: TaskEnded) -> None:
         self._announcer.interest.forget(message.task_id)
-        if self._feed.find(message.task_id) is not None:
-            told = Place(message.attempt, message.last_seq) if message.last_seq else None
-            settled = self._feed.settle(message.task_id, told)
-            self._background.spawn(settled, "settle")
+        self._moves.settle(message.task_id, Place(message.attempt, message.last_seq) if message.last_seq else None)
 
     def _taken(self, message: Taken) -> None:
-        session = self._catalog.sessions.get(message.session_id)
-        held = session.held.get((message.task_id, message.attempt)) if session else None
-        if session and held:
-            self._scheduler.stop(session, held, message.why)
-            self._moves.over(held)
+        if found := self._catalog.held(message.session_id, message.task_id, message.attempt):
+            self._scheduler.stop(*found, message.why)
+            self._moves.over(found[1])
 
     def _freed(self, message: Freed) -> None:
-        session = self._catalog.sessions.get(message.session_id)
-        held = session.held.get((message.task_id, message.attempt)) if session else None
-        if session and held:
-            self._scheduler.free(session, held)
-            self._moves.over(held)
+        if found := self._catalog.held(message.session_id, message.task_id, message.attempt):
+            self._scheduler.free(*found)
+            self._moves.over(found[1])
 
     def _watch(self, sender: ServerId, message: Watch) -> None:
         self._announcer.interest.asked(message.task_id, sender, message.attempt, message.have)

@@ -3,7 +3,9 @@
 from collections.abc import Iterable
 
 from inferpool.core.errors import Code
+from inferpool.core.ids import TaskId
 from inferpool.core.lifecycle import TERMINAL, Status
+from inferpool.core.stream import Place
 from inferpool.dispatch.scheduler import Scheduler
 from inferpool.dispatch.shared import Shared
 from inferpool.dispatch.slots import Held
@@ -39,27 +41,29 @@ class Moves:
                 self._ended(task)
 
     def _stop(self, task: Moved) -> None:
-        session = self._catalog.sessions.get(task.session_id) if task.session_id else None
-        held = session.held.get((task.task_id, task.attempt)) if session else None
+        found = self._catalog.held(task.session_id, task.task_id, task.attempt)
         why = "cancelled" if task.status is Status.CANCELLED else "stale"
-        if session is None and task.status in TERMINAL:
+        if task.session_id not in self._catalog.sessions and task.status in TERMINAL:
             self._announcer.taken(task, why)
-        elif session and held and task.status is not Status.CLAIMED:
-            self._scheduler.stop(session, held, why)
+        elif found and task.status is not Status.CLAIMED:
+            self._scheduler.stop(*found, why)
 
     def _ended(self, task: Moved) -> None:
         if task.session_id is None:
             self._backlog.left(task)
             self._announcer.withdrawn(task)
         self._announcer.ended(self._feed.find(task.task_id), task.task_id, task.attempt)
-        if self._feed.find(task.task_id) is not None:
-            self._background.spawn(self._feed.settle(task.task_id), "settle")
+        self.settle(task.task_id)
 
     def over(self, held: Held) -> None:
         """The attempt ended by way of another server: who follows it here may have its task's end to read."""
         self._feed.over(held.strand, held.attempt)
-        if self._feed.find(held.task_id) is not None:
-            self._background.spawn(self._feed.settle(held.task_id), "settle")
+        self.settle(held.task_id)
+
+    def settle(self, task_id: TaskId, told: Place | None = None) -> None:
+        """Read the end for those who follow the task here, if there are any; `told`: see `Feed.settle`."""
+        if self._feed.find(task_id) is not None:
+            self._background.spawn(self._feed.settle(task_id, told), "settle")
 
     def ready(self, moved: Iterable[Moved]) -> None:
         """Pending rows whose back-off is over."""
