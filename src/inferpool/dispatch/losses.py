@@ -135,14 +135,3 @@ class Losses:
             self._catalog.deactivate(orphan.session_id)
             self._moves.apply(moved)
             self._announcer.sessions([orphan.session_id])
-
-    async def reconcile(self) -> None:
-        """Forget sessions that a sweep (of this server or another) found silent: their workers register again."""
-        sessions = list(self._catalog.sessions.values())
-        if not sessions:
-            return
-        standings = await self._reader.session_standings([session.id for session in sessions])
-        active = {one.session_id for one in standings if one.active}
-        for session in sessions:
-            if session.id not in active and not session.paused:
-                self.forget(session)

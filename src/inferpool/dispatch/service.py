@@ -91,7 +91,7 @@ class Dispatch:
         self.bus.join(shared.announcer.collect, Hearing(shared, self.scheduler, moves, roaming).hear, self.net.missed)
         self.feed.sought = shared.announcer.watch
         self.heartbeat = Heartbeat(shared)
-        self.sweeps = Sweeps(shared, moves, self.losses)
+        self.sweeps = Sweeps(shared, moves, roaming)
 
     def _share(self, store: Store, parts: Parts, server_id: ServerId) -> Shared:
         """What its parts work with."""

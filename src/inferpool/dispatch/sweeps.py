@@ -6,8 +6,8 @@ from collections.abc import Awaitable, Callable
 import msgspec
 
 from inferpool.core.errors import InferpoolError
-from inferpool.dispatch.losses import Losses
 from inferpool.dispatch.moves import Moves
+from inferpool.dispatch.roaming import Roaming
 from inferpool.dispatch.shared import Shared
 from inferpool.dispatch.steps import repeat
 
@@ -22,12 +22,12 @@ class Duty(msgspec.Struct, frozen=True):
 class Sweeps:
     """The duties of this server."""
 
-    def __init__(self, shared: Shared, moves: Moves, losses: Losses) -> None:
+    def __init__(self, shared: Shared, moves: Moves, roaming: Roaming) -> None:
         self._store = shared.store
         self._reader = shared.reader
         self._catalog = shared.catalog
         self._moves = moves
-        self._losses = losses
+        self._roaming = roaming
         self._options = shared.options
         self._alone = shared.bus.alone
         self._log = shared.log
@@ -66,7 +66,7 @@ class Sweeps:
     async def _silent_sessions(self) -> int:
         moved = await self._store.deactivate_silent(self._options.stale_after, self._options.sweep_limit)
         self._moves.apply(moved)
-        await self._losses.reconcile()
+        await self._roaming.recheck(list(self._catalog.sessions))  # their workers register again
         return len(moved)
 
     async def _old_sessions(self) -> int:
